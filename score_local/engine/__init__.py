@@ -1,0 +1,1 @@
+"""What an engine is (`protocol`), and the engines: `llama` (in-process, batched) and `scripted` (for tests)."""

@@ -1,0 +1,77 @@
+"""What comes out: the trace of one problem, typed, versioned, and JSON-able.
+
+A trace stores what the model said and what the verifiers believed; the *decision* (which answer is final) is a pure
+function of the trace and a gate, so that it can be taken again with another threshold and without the model.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from score_local.engine.protocol import Usage
+
+TRACE_VERSION = 1
+Status = Literal["solved", "unknown", "failed"]
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One solution: its text, the answer read from it (None: unknown), and what it cost."""
+
+    text: str
+    answer: str | None
+    finish: str = "stop"
+    thought: str = ""
+    mean_logprob: float | None = None
+    usage: Usage = Usage()
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """What one verifier believes of one attempt.
+
+    `p_incorrect` is None where the verifier cannot tell; `reason` then says why. `wrong_step` counts from 1.
+    """
+
+    verifier: str
+    p_incorrect: float | None
+    reason: str = ""
+    wrong_step: int | None = None
+    details: dict[str, float | int | str] = {}
+    usage: Usage = Usage()
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A verdict on the current attempt and, where one was made, the refinement of it."""
+
+    p_incorrect: float | None
+    signals: tuple[Signal, ...]
+    critique: str = ""
+    refinement: Attempt | None = None
+    error: str = ""
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that happened to one problem.
+
+    `answer` is the final answer under the policy of the run, `refined` whether it is another attempt's than the first.
+    `status`: solved (there is an answer), unknown (none could be read), failed (`error` says why).
+    """
+
+    version: int = TRACE_VERSION
+    id: str
+    question: str
+    kind: str = "number"
+    gold: str | None = None
+    initial: Attempt | None = None
+    rounds: tuple[Round, ...] = ()
+    answer: str | None = None
+    initial_answer: str | None = None
+    refined: bool = False
+    p_incorrect: float | None = None
+    status: Status = "unknown"
+    initial_correct: bool | None = None
+    final_correct: bool | None = None
+    error: str = ""
+    usage: Usage = Usage()
+    seconds: float = 0.0
