@@ -54,7 +54,8 @@ class Round(msgspec.Struct, frozen=True):
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that happened to one problem.
 
-    `answer` is the final answer under the policy of the run, `refined` whether it is another attempt's than the first.
+    `answer` is the final answer under the policy of the run, `triggered` whether the gate opened, `refined` whether the
+    answer is another attempt's than the first.
     `status`: solved (there is an answer), unknown (none could be read), failed (`error` says why).
     """
 
@@ -67,6 +68,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[Round, ...] = ()
     answer: str | None = None
     initial_answer: str | None = None
+    triggered: bool = False
     refined: bool = False
     p_incorrect: float | None = None
     status: Status = "unknown"

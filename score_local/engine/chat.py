@@ -1,0 +1,111 @@
+"""Renders a conversation with the model's own chat template and turns it into token ids.
+
+What the assistant generated goes in as the very ids it was generated with, so that a later turn begins with the tokens
+that are already in the KV cache. Text that people or models wrote is never read as control tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from score_local.engine.protocol import Message
+from score_local.errors import EngineError, ModelError
+
+Tokenize = Callable[[str, bool], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialText:
+    """What a template may print for the model's special tokens."""
+
+    bos: str = ""
+    eos: str = ""
+
+
+class ChatTemplate:
+    """The Jinja template of a GGUF.
+
+    `tokenize(text, special)` gives the ids of a text; with `special`, control tokens in it are read as such.
+    """
+
+    def __init__(self, source: str | None, special: SpecialText, tokenize: Tokenize, model: str) -> None:
+        if not source:
+            raise ModelError(
+                "the model has no chat template", model, "Choose an instruction-tuned GGUF: score-local models list"
+            )
+        self._special, self._tokenize, self._model = special, tokenize, model
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateError as error:
+            raise ModelError(f"its chat template cannot be read: {error}", model, "Use another GGUF of it") from error
+
+    def render(self, messages: tuple[Message, ...], thinking: bool = False) -> str:
+        """The whole prompt, ending where the assistant's next turn begins."""
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            return self._render(turns, thinking)
+        except jinja2.TemplateError as error:
+            if turns[0]["role"] != "system" or len(turns) < 2:
+                raise EngineError(f"{self._model}: its chat template refused the conversation: {error}") from error
+        # Some templates (gemma) know no system turn: its text then opens the first user turn.
+        first = {"role": "user", "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
+        try:
+            return self._render([first, *turns[2:]], thinking)
+        except jinja2.TemplateError as error:
+            raise EngineError(f"{self._model}: its chat template refused the conversation: {error}") from error
+
+    def encode(self, messages: tuple[Message, ...], thinking: bool = False) -> list[int]:
+        """Token ids of the conversation, up to where the assistant's next turn begins."""
+        text, ids, cursor = self.render(messages, thinking), [], 0
+        for start, end, content_ids in self._spliced(messages, text):
+            ids += self._tokenize(text[cursor:start], True) + content_ids
+            cursor = end
+        return ids + self._tokenize(text[cursor:], True)
+
+    def _render(self, turns: list[dict[str, str]], thinking: bool) -> str:
+        return self._template.render(
+            messages=turns,
+            add_generation_prompt=True,
+            enable_thinking=thinking,
+            bos_token=self._special.bos,
+            eos_token=self._special.eos,
+            raise_exception=_raise,
+            strftime_now=lambda fmt: datetime.now().strftime(fmt),
+        )
+
+    def _spliced(self, messages: tuple[Message, ...], text: str) -> Iterator[tuple[int, int, list[int]]]:
+        """Where in `text` a message's content stands whose ids must not come from tokenising the whole: (start, end, ids)."""
+        cursor = 0
+        for message in messages:
+            content = message.content if message.content in text[cursor:] else message.content.strip()
+            start = text.find(content, cursor)
+            if start < 0 or not content:  # the template rewrote this turn: it is tokenised as the template has it
+                continue
+            cursor = start + len(content)
+            ids = list(message.tokens) or self._opaque(content)
+            if ids:
+                yield start, cursor, ids
+
+    def _opaque(self, content: str) -> list[int]:
+        """The ids of `content` as plain text, where reading it otherwise would let it forge control tokens; else []."""
+        plain = self._tokenize(content, False)
+        return plain if plain != self._tokenize(content, True) else []
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
+    return environment
+
+
+def _raise(message: Any) -> NoReturn:
+    raise jinja2.TemplateError(str(message))

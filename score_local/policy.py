@@ -1,0 +1,110 @@
+"""What a run may decide: which verifiers speak, when a refinement replaces the solution, how tokens are sampled.
+
+A policy is a small TOML file; every key has a default, unknown keys and values out of range are refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from score_local.engine.protocol import Sampling
+from score_local.errors import PolicyError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+VerifierName = Literal["self", "consistency", "arithmetic", "oracle"]
+
+
+class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the tokens of one phase are chosen."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    top_k: Annotated[int, msgspec.Meta(ge=0)] = 100
+    top_p: Probability = 0.95
+    min_p: Probability = 0.0
+    max_tokens: Positive = 512
+    stop: tuple[str, ...] = ()
+
+    def sampling(self, seed: int) -> Sampling:
+        return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.max_tokens, seed, self.stop)
+
+
+class Verify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who doubts, and from which probability on a doubt opens the gate (SCORE: p >= threshold).
+
+    `samples` solutions, drawn with `sampling`, are what the consistency verifier compares with.
+    """
+
+    verifiers: tuple[VerifierName, ...] = ("self", "arithmetic", "consistency")
+    threshold: Probability = 0.5
+    samples: Positive = 4
+    sampling: Tokens = Tokens(temperature=0.7)
+
+
+class Refine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a refinement is written: if the gate opens, always (so that the threshold can be chosen later), or never."""
+
+    when: Literal["gated", "always", "never"] = "gated"
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+    sampling: Tokens = Tokens(max_tokens=768)
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole policy. `adapters` maps a role (solver, verifier, refiner) to a LoRA GGUF or an adapter folder."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    thinking: bool = False
+    solve: Tokens = Tokens()
+    verify: Verify = Verify()
+    refine: Refine = Refine()
+    adapters: dict[Literal["solver", "verifier", "refiner"], str] = {}
+
+    def adapter(self, role: Literal["solver", "verifier", "refiner"]) -> str | None:
+        """The name under which the engine knows the adapter of a role; None: the base model plays it."""
+        return role if role in self.adapters else None
+
+
+def load_policy(path: Path | None, overrides: dict[str, Any] | None = None) -> Policy:
+    """Reads a policy file (None: all defaults) and lays `overrides`, dotted keys such as `verify.threshold`, over it.
+
+    Raises PolicyError naming the key.
+    """
+    table: dict[str, Any] = _read(path) if path else {}
+    for key, value in (overrides or {}).items():
+        _set(table, key.split("."), value)
+    try:
+        return msgspec.convert(table, type=Policy, strict=True)
+    except msgspec.ValidationError as error:
+        raise PolicyError(str(error), str(path or "policy"), f"Known keys: {', '.join(_known_keys())}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyError(error.strerror or str(error), str(path), "Check --policy") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
+
+
+def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+    table[keys[-1]] = value
+
+
+def _known_keys(struct: type[msgspec.Struct] = Policy, prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for field in msgspec.structs.fields(struct):
+        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+        names += _known_keys(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return names

@@ -1,0 +1,228 @@
+"""Run folders: a manifest, one trace a line, a summary. Whatever moment the process is killed at, only the problems in
+flight are lost.
+
+    manifest.json   what the run is made of: resuming refuses another model, adapter, prompt or policy
+    traces.jsonl    one line a problem, appended and flushed as each ends; of several lines with one id the last counts
+    summary.json    written at the end, and again whenever traces were added
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+from filelock import FileLock, Timeout
+
+import score_local
+from score_local import prompts
+from score_local.errors import RunError
+from score_local.policy import Policy
+from score_local.problem import Problem
+from score_local.trace import TRACE_VERSION, Trace
+
+MANIFEST, TRACES, SUMMARY, LOCK = "manifest.json", "traces.jsonl", "summary.json", ".lock"
+
+
+class FileHash(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which file it was."""
+
+    name: str
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a run is made of. `software` is told, not compared: a new version may continue an old run."""
+
+    trace_version: int = TRACE_VERSION
+    model: FileHash
+    adapters: dict[str, FileHash] = {}
+    prompts: str
+    policy: Policy
+    context: int
+    software: dict[str, str] = {}
+
+
+def manifest_of(model: Path, adapters: Mapping[str, Path], policy: Policy, context: int) -> Manifest:
+    """Hashes the files (about half a second a gigabyte) and collects the rest."""
+    return Manifest(
+        model=file_hash(model),
+        adapters={role: file_hash(path) for role, path in sorted(adapters.items())},
+        prompts=prompts.fingerprint(),
+        policy=policy,
+        context=context,
+        software={"score-local": score_local.__version__},
+    )
+
+
+def file_hash(path: Path) -> FileHash:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return FileHash(path.name, digest.hexdigest())
+
+
+class Run:
+    """A run folder that this process writes. Use `start_run`; close it, or use it as a context manager."""
+
+    def __init__(self, folder: Path, manifest: Manifest, lock: FileLock) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._lock = lock
+        self.done = {trace.id: trace for trace in read_traces(folder) if trace.status != "failed"}
+        self._traces = _open_for_appending(folder / TRACES)
+
+    def append(self, trace: Trace) -> None:
+        """Writes one line and hands it to the operating system. Raises RunError; the file then ends with a whole line."""
+        start = self._traces.tell()
+        try:
+            self._traces.write(msgspec.json.encode(trace) + b"\n")
+            self._traces.flush()
+        except OSError as error:
+            _truncate(self._traces, start)
+            raise _write_error(self.folder / TRACES, error) from error
+        self.done[trace.id] = trace
+
+    def todo(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The problems without a trace. Raises RunError where a done problem's question has changed since."""
+        problems = list(problems)
+        changed = [p.id for p in problems if p.id in self.done and self.done[p.id].question != p.question]
+        if changed:
+            raise RunError(
+                f"{len(changed)} questions differ from those this run has solved, the first is {changed[0]!r}",
+                str(self.folder),
+                "Give the changed problems new ids, or start another run folder",
+            )
+        return [p for p in problems if p.id not in self.done]
+
+    def write_summary(self, summary: msgspec.Struct | Mapping[str, Any]) -> None:
+        write_whole(self.folder / SUMMARY, _pretty(summary))
+
+    def close(self) -> None:
+        self._traces.close()
+        self._lock.release()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def start_run(folder: Path, manifest: Manifest, *, resume: bool, accept_changes: bool = False) -> Run:
+    """Begins a run, or with `resume` continues the one in `folder` (or begins it, where there is none yet).
+
+    Raises RunError where the folder holds a run and `resume` is off, where its manifest differs (unless
+    `accept_changes`), where another process writes it, or where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError("another process is writing this run", str(folder), "Wait for it, or choose another --run") from error
+    except OSError as error:
+        raise _write_error(folder, error) from error
+    try:
+        if (folder / MANIFEST).exists():
+            _check_resumable(folder, manifest, resume, accept_changes)
+        if not (folder / MANIFEST).exists() or accept_changes:
+            write_whole(folder / MANIFEST, _pretty(manifest))
+        return Run(folder, manifest, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises RunError where there is no run, or its manifest cannot be read."""
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError as error:
+        raise RunError("there is no run here", str(folder), "Begin one: score-local batch FILE --run DIR") from error
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunError(f"cannot be read: {error}", str(path), "Restore it, or start another run folder") from error
+
+
+def read_traces(folder: Path) -> list[Trace]:
+    """The traces of a run, one an id (the last line counts), in the order the problems were first traced.
+
+    A last line without its line break is what a killed process left, and is passed over. Raises RunError for damage
+    elsewhere.
+    """
+    try:
+        lines = (folder / TRACES).read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(error.strerror or str(error), str(folder / TRACES)) from error
+    return list({trace.id: trace for trace in map(_decode, lines, range(1, len(lines) + 1), [folder] * len(lines))}.values())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is either the old one or the new one, never half. Raises RunError."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise _write_error(path, error) from error
+
+
+def _check_resumable(folder: Path, manifest: Manifest, resume: bool, accept_changes: bool) -> None:
+    if not resume:
+        raise RunError("holds a run already", str(folder), "Continue it with --resume, or choose another --run")
+    before, now = (msgspec.to_builtins(m) for m in (read_manifest(folder), manifest))
+    changed = sorted(key for key in now if key != "software" and before[key] != now[key])
+    if changed and not accept_changes:
+        raise RunError(
+            f"this run was made with another {', '.join(changed)}",
+            str(folder),
+            "Use what it was made with, start another --run, or mix on purpose with --accept-changes",
+        )
+
+
+def _decode(line: bytes, number: int, folder: Path) -> Trace:
+    try:
+        return msgspec.json.decode(line, type=Trace)
+    except msgspec.DecodeError as error:
+        raise RunError(f"damaged trace: {error}", f"{folder / TRACES}:{number}", "Delete that line and --resume") from error
+
+
+def _open_for_appending(path: Path) -> BinaryIO:
+    """The trace file, cut back to its last whole line."""
+    try:
+        file = path.open("ab+")
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+        file.seek(whole)
+        return file
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def _truncate(file: BinaryIO, size: int) -> None:
+    """Takes back half a line. What cannot be taken back now is when the run is resumed."""
+    try:
+        os.ftruncate(file.fileno(), size)
+    except OSError:
+        return
+
+
+def _pretty(content: msgspec.Struct | Mapping[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+
+
+def _write_error(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot be written: {error.strerror or error}", str(path), "Make room or choose another place, then go on with --resume"
+    )

@@ -1,0 +1,24 @@
+"""*self*: the model itself says whether its solution is right; no text is generated."""
+
+from __future__ import annotations
+
+import math
+
+from score_local.engine.protocol import Score
+from score_local.engine.steps import Steps, score
+from score_local.prompts import VERDICTS, verify_messages
+from score_local.trace import Signal
+from score_local.verifiers.case import Case
+
+
+def self_verifier(case: Case) -> Steps[Signal]:
+    """P(incorrect) from the next-token log-probabilities of the two verdict words, renormalised over the two."""
+    request = Score(verify_messages(case.conversation), VERDICTS, adapter=case.policy.adapter("verifier"))
+    scores = yield from score(request)
+    correct, incorrect = scores.logprobs
+    return Signal(
+        "self",
+        1 / (1 + math.exp(min(correct - incorrect, 700.0))),
+        details={"mass": math.exp(correct) + math.exp(incorrect)},
+        usage=scores.usage,
+    )
