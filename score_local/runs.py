@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -79,8 +80,7 @@ class Run:
         """Writes one line and hands it to the operating system. Raises RunError; the file then ends with a whole line."""
         start = self._traces.tell()
         try:
-            self._traces.write(msgspec.json.encode(trace) + b"\n")
-            self._traces.flush()
+            _write_all(self._traces, msgspec.json.encode(trace) + b"\n")
         except OSError as error:
             _truncate(self._traces, start)
             raise _write_error(self.folder / TRACES, error) from error
@@ -160,7 +160,8 @@ def read_traces(folder: Path) -> list[Trace]:
         return []
     except OSError as error:
         raise RunError(error.strerror or str(error), str(folder / TRACES)) from error
-    return list({trace.id: trace for trace in map(_decode, lines, range(1, len(lines) + 1), [folder] * len(lines))}.values())
+    traces = [_decode(line, number, folder) for number, line in enumerate(lines, 1)]
+    return list({trace.id: trace for trace in traces}.values())
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -197,10 +198,10 @@ def _decode(line: bytes, number: int, folder: Path) -> Trace:
         raise RunError(f"damaged trace: {error}", f"{folder / TRACES}:{number}", "Delete that line and --resume") from error
 
 
-def _open_for_appending(path: Path) -> BinaryIO:
-    """The trace file, cut back to its last whole line."""
+def _open_for_appending(path: Path) -> FileIO:
+    """The trace file, cut back to its last whole line. Unbuffered: a full disk must be told at the line it hit."""
     try:
-        file = path.open("ab+")
+        file = path.open("ab+", buffering=0)
         file.seek(0)
         whole = file.read().rfind(b"\n") + 1
         file.truncate(whole)
@@ -210,7 +211,13 @@ def _open_for_appending(path: Path) -> BinaryIO:
         raise _write_error(path, error) from error
 
 
-def _truncate(file: BinaryIO, size: int) -> None:
+def _write_all(file: FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _truncate(file: FileIO, size: int) -> None:
     """Takes back half a line. What cannot be taken back now is when the run is resumed."""
     try:
         os.ftruncate(file.fileno(), size)

@@ -57,6 +57,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     `answer` is the final answer under the policy of the run, `triggered` whether the gate opened, `refined` whether the
     answer is another attempt's than the first.
     `status`: solved (there is an answer), unknown (none could be read), failed (`error` says why).
+    `seconds` is how long the problem took beside others; `wall` is the time since the run's last trace, so that the sum
+    over a run is how long the run took, however often it was interrupted.
     """
 
     version: int = TRACE_VERSION
@@ -77,3 +79,4 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     usage: Usage = Usage()
     seconds: float = 0.0
+    wall: float = 0.0

@@ -275,3 +275,9 @@ def _load(path: Path) -> ctypes.c_void_p:
     if not model:
         raise ModelError("llama.cpp cannot load it: damaged, cut short, or no GGUF", str(path), "Try: score-local models check")
     return model
+
+
+def system_info() -> str:
+    """What llama.cpp was built with, in its own words."""
+    flags = llama_cpp.llama_print_system_info().decode("utf-8", "replace").strip()
+    return f"llama-cpp-python {llama_cpp.__version__}; {flags}"

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from score_local.engine.backend import Backend
 from score_local.engine.jobs import Cell, Job
 
-WORTH_A_COPY = 16  # cells: evaluating fewer is as cheap as copying a stream
-WORTH_A_WAIT = 32  # cells: a prompt that shares this much with one still being read waits for it
+WORTH_IT = 16  # cells: to evaluate fewer is as cheap as to copy a stream, or to wait for another to read them
 
 
 def common_prefix(left: Sequence[Cell], right: Sequence[Cell]) -> int:
@@ -61,10 +60,10 @@ class Streams:
         usable = job.cells[:-1]  # the last cell is always evaluated: its logits are wanted
         shared = {s.index: common_prefix(s.cells, usable) for s in self.all}
         source = max(self.all, key=lambda s: shared[s.index])
-        if not self.free or self._promised(usable) >= shared[source.index] + WORTH_A_WAIT:
+        if not self.free or self._promised(usable) >= shared[source.index] + WORTH_IT:
             return False
         target = self._target(source, shared)
-        if shared[source.index] >= shared[target.index] + WORTH_A_COPY:
+        if shared[source.index] >= shared[target.index] + WORTH_IT:
             self._backend.copy(source.index, target.index)
             target.cells = list(source.cells)
         self.trim(target, min(common_prefix(target.cells, usable), len(usable)))

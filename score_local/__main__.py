@@ -1,0 +1,7 @@
+"""`python -m score_local`."""
+
+import sys
+
+from score_local.cli import main
+
+sys.exit(main())

@@ -1,0 +1,237 @@
+"""How fast the engine is, and beside what: its own bare decode loop, and llama-cpp-python's single-sequence loop.
+
+Every measurement runs in a process of its own, so that none inherits another's memory or threads, and what is compared
+is measured in alternation.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import msgspec
+
+from score_local import answers, prompts
+from score_local.engine.backend import Row
+from score_local.engine.llama import LlamaBackend, open_engine, physical_cores
+from score_local.engine.protocol import Completion, Generate, Message, Reply, Sampling
+from score_local.problem import Problem
+
+T = TypeVar("T")
+DEPTH = 256  # prompt tokens before decoding is timed
+STEPS = 48  # tokens decoded in each sequence while timed
+REPEATS = 3
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Tokens/s at one number of sequences: prefill, the bare decode loop, and the engine; medians of REPEATS."""
+
+    sequences: int
+    prefill: float
+    bare: float
+    engine: float
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """One way of solving the same problems: seconds in all, tokens generated, right answers, peak memory in bytes."""
+
+    problems: int
+    seconds: float
+    generated: int
+    correct: int
+    peak_memory: int
+
+    @property
+    def per_hour(self) -> float:
+        return 3600 * self.problems / self.seconds
+
+    def __add__(self, other: Solved) -> Solved:
+        return Solved(
+            self.problems + other.problems,
+            self.seconds + other.seconds,
+            self.generated + other.generated,
+            self.correct + other.correct,
+            max(self.peak_memory, other.peak_memory),
+        )
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes: the process's peak, and what model file + KV cache + 300 MB allow."""
+
+    peak: int
+    allowed: int
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Calls a function of this module in a fresh process."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+@contextmanager
+def busy_neighbour() -> Iterator[None]:
+    """A process that keeps one core busy meanwhile."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+# -- tokens a second ------------------------------------------------------------------------------------------------
+
+
+def rates(model: Path, sequences: int, threads: int | None) -> Rates:
+    """Prefill, bare decode and engine decode at `sequences`, alternating; call it `apart`."""
+    prefill, bare, through_engine = list[float](), list[float](), list[float]()
+    for _ in range(REPEATS):
+        backend = LlamaBackend(model, streams=sequences, context=DEPTH + 4 * STEPS, threads=threads)
+        try:
+            prefill.append(prefill_rate(backend, sequences))
+            bare.append(decode_rate(backend, sequences, STEPS))
+        finally:
+            backend.close()
+        through_engine.append(engine_rate(model, sequences, threads))
+    return Rates(sequences, median(prefill), median(bare), median(through_engine))
+
+
+def prefill_rate(backend: LlamaBackend, sequences: int) -> float:
+    """Tokens/s of reading DEPTH tokens into each of `sequences` empty streams, in the engine's chunks."""
+    began = time.perf_counter()
+    for stream in range(sequences):
+        for start in range(0, DEPTH, backend.chunk):
+            positions = range(start, min(start + backend.chunk, DEPTH))
+            backend.decode([Row(stream, p, 1000 + p, p == DEPTH - 1) for p in positions], None)
+    return sequences * DEPTH / (time.perf_counter() - began)
+
+
+def decode_rate(backend: LlamaBackend, sequences: int, steps: int) -> float:
+    """Tokens/s of a loop that does nothing but decode one token of each stream, after what the streams hold."""
+    depth = DEPTH if backend.context > DEPTH + steps else 0
+    backend.decode([Row(s, depth, 1000, True) for s in range(sequences)], None)
+    began = time.perf_counter()
+    for position in range(depth + 1, depth + 1 + steps):
+        backend.decode([Row(s, position, 1000, True) for s in range(sequences)], None)
+    return sequences * steps / (time.perf_counter() - began)
+
+
+class _Clock:
+    """A listener that notes when each token came."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.reply: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+
+    def token(self, text: str) -> None:
+        self.times.append(time.perf_counter())
+
+    def done(self, reply: Reply) -> None:
+        self.reply.put(reply)
+
+
+def engine_rate(model: Path, sequences: int, threads: int | None) -> float:
+    """Tokens/s of the whole engine (sampling, text, streaming) while all sequences are live, at about DEPTH tokens."""
+    engine = open_engine(model, streams=sequences, context=DEPTH + 4 * STEPS, threads=threads)
+    words = " ".join(f"item {i}" for i in range(DEPTH // 4))
+    listeners = [_Clock() for _ in range(sequences)]
+    try:
+        for i, listener in enumerate(listeners):
+            messages = (Message("user", f"{i}. Go on with this list, do not stop: {words}"),)
+            engine.submit(Generate(messages, sampling=Sampling(temperature=1.0, seed=i, max_tokens=2 * STEPS)), listener)
+        for listener in listeners:
+            listener.reply.get()
+    finally:
+        engine.close()
+    return _rate_while_all_live([listener.times for listener in listeners])
+
+
+def _rate_while_all_live(times: Sequence[list[float]]) -> float:
+    """Tokens/s from the moment the last sequence began to the moment the first ended."""
+    begin, end = max(t[0] for t in times), min(t[-1] for t in times)
+    return sum(begin < t <= end for stamps in times for t in stamps) / max(end - begin, 1e-9)
+
+
+# -- the same problems, two ways ------------------------------------------------------------------------------------
+
+
+def solve_batched(model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None) -> Solved:
+    """Greedy solutions through the engine; call it `apart`."""
+    engine = open_engine(model, streams=sequences, context=context, threads=threads)
+    listeners = [_Clock() for _ in problems]
+    began = time.perf_counter()
+    try:
+        for problem, listener in zip(problems, listeners, strict=True):
+            engine.submit(Generate(prompts.solve_messages(problem)), listener)
+        replies = [listener.reply.get() for listener in listeners]
+    finally:
+        seconds = time.perf_counter() - began
+        engine.close()
+    texts = [reply.text if isinstance(reply, Completion) else "" for reply in replies]
+    generated = sum(reply.usage.generated for reply in replies if isinstance(reply, Completion))
+    return Solved(len(problems), seconds, generated, _correct(problems, texts), peak_memory())
+
+
+def solve_one_by_one(model: Path, problems: Sequence[Problem], context: int, threads: int | None) -> Solved:
+    """The same greedy solutions through `llama_cpp.Llama`, one after the other; call it `apart`."""
+    import llama_cpp
+
+    threads = threads or physical_cores()
+    llama = llama_cpp.Llama(str(model), n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
+    texts, generated = list[str](), 0
+    began = time.perf_counter()
+    for problem in problems:
+        messages = [{"role": m.role, "content": m.content} for m in prompts.solve_messages(problem)]
+        reply: Any = llama.create_chat_completion(messages, temperature=0.0, max_tokens=512)  # type: ignore[arg-type]
+        texts.append(reply["choices"][0]["message"]["content"] or "")
+        generated += reply["usage"]["completion_tokens"]
+    seconds = time.perf_counter() - began
+    llama.close()
+    return Solved(len(problems), seconds, generated, _correct(problems, texts), peak_memory())
+
+
+def compare(
+    model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None
+) -> tuple[Solved, Solved]:
+    """(engine, single-sequence loop) on the same problems: half of the loop, the engine, the other half of the loop."""
+    half = (len(problems) + 1) // 2
+    first = apart(solve_one_by_one, model, problems[:half], context, threads)
+    batched = apart(solve_batched, model, problems, sequences, context, threads)
+    return batched, first + apart(solve_one_by_one, model, problems[half:], context, threads) if problems[half:] else first
+
+
+def memory(model: Path, sequences: int, context: int, threads: int | None) -> Memory:
+    """Peak memory of an engine whose every sequence is filled to half; call it `apart`."""
+    backend = LlamaBackend(model, streams=sequences, context=context, threads=threads)
+    try:
+        for stream in range(sequences):
+            for start in range(0, context // 2, backend.chunk):
+                backend.decode([Row(stream, start + i, 1000, i == 0) for i in range(backend.chunk)], None)
+        return Memory(peak_memory(), backend.memory_need())
+    finally:
+        backend.close()
+
+
+def peak_memory() -> int:
+    """The most memory this process has had resident, in bytes (0 where the system does not tell)."""
+    if os.name == "nt":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _correct(problems: Sequence[Problem], texts: Sequence[str]) -> int:
+    found = [answers.extract(text, p.kind, p.choices) for p, text in zip(problems, texts, strict=True)]
+    return sum(answers.equal(a, p.answer, p.kind) is True for a, p in zip(found, problems, strict=True))

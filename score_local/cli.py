@@ -1,0 +1,178 @@
+"""The command line: parses, then hands over to one function of `score_local.commands`.
+
+Nothing heavy is imported before the command is known, so that `--help` is instant. stdout is data, stderr is talk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from score_local import __version__
+from score_local.errors import UserError
+
+EPILOG = """examples:
+  score-local solve "A box holds 12 eggs. How many eggs do 7 boxes hold?"
+  score-local batch problems.jsonl --run runs/first --output answers.csv
+  score-local batch problems.jsonl --run runs/first --resume
+  score-local rethreshold runs/first --threshold 0.7
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 some problems failed, 2 a mistake to mend, 130 interrupted."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "command"):
+        parser.print_help()
+        return 2
+    module, function = options.command.split(":")
+    try:
+        return int(getattr(importlib.import_module(f"score_local.commands.{module}"), function)(options))
+    except UserError as error:
+        print(f"score-local: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("score-local: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="score-local",
+        description="A small local model solves a problem, a verifier doubts it, a refiner repairs it. Offline.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"score-local {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_solve(commands)
+    _add_batch(commands)
+    _add_show(commands)
+    _add_rethreshold(commands)
+    _add_models(commands)
+    _add_doctor(commands)
+    _add_bench(commands)
+    return parser
+
+
+
+def _add_solve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("solve", help="solve one problem, streaming")
+    command.set_defaults(command="solve:run")
+    command.add_argument("question", help="the problem; - reads it from stdin")
+    command.add_argument("--choice", action="append", default=[], metavar="TEXT", help="a choice (A, B, ... in order)")
+    command.add_argument("--answer", metavar="GOLD", help="the gold answer, for the oracle verifier")
+    command.add_argument("--kind", choices=["number", "choice", "expression"], help="how the answer is read")
+    command.add_argument("--json", action="store_true", help="print the whole trace as JSON")
+    _add_engine(command, parallel=8)
+    _add_policy(command)
+
+
+def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("batch", help="solve a file of problems into a run folder")
+    command.set_defaults(command="batch:run")
+    command.add_argument("file", help="JSONL, CSV, TXT or OpenAI batch file; - reads stdin")
+    command.add_argument("--run", metavar="DIR", help="the run folder (default: runs/<name of the file>)")
+    command.add_argument("--resume", action="store_true", help="go on where the run stopped; begins it if there is none")
+    command.add_argument("--accept-changes", action="store_true", help="resume although model, prompts or policy changed")
+    command.add_argument("--output", metavar="FILE", help="answers, a row a problem: .jsonl or .csv, - for stdout")
+    command.add_argument("--limit", type=_positive, metavar="N", help="only the first N problems")
+    _add_engine(command, parallel=16)
+    _add_policy(command)
+
+
+def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("show", help="show a run, or one problem of it")
+    command.set_defaults(command="show:run")
+    command.add_argument("run", metavar="RUN", help="the run folder")
+    command.add_argument("id", nargs="?", metavar="ID", help="a problem's id")
+    command.add_argument("--json", action="store_true", help="print traces as JSON lines")
+
+
+def _add_rethreshold(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("rethreshold", help="decide a run again with another threshold, without the model")
+    command.set_defaults(command="rethreshold:run")
+    command.add_argument("run", metavar="RUN", help="the run folder")
+    command.add_argument("--threshold", type=_probability, required=True, metavar="P", help="refine from this P(incorrect) on")
+    command.add_argument("--verifiers", metavar="A,B", help="count only these of the verifiers that spoke")
+    command.add_argument("--output", metavar="FILE", help="the answers under this threshold: .jsonl or .csv, - for stdout")
+    command.add_argument("--markdown", action="store_true", help="print the summary as a Markdown table")
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = commands.add_parser("models", help="list, pull, find and check models")
+    actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
+    actions.add_parser("list", help="what is known, and where it is").set_defaults(command="models:run_list")
+    for name, what in (("pull", "fetch from the hub"), ("path", "print the file's path"), ("check", "check a file")):
+        action = actions.add_parser(name, help=what)
+        action.set_defaults(command=f"models:run_{name}")
+        action.add_argument("model", metavar="MODEL", help="a name of the catalogue" + ("" if name == "pull" else ", or a path"))
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("doctor", help="what is installed, what works, what to mend")
+    command.set_defaults(command="doctor:run")
+    command.add_argument("--model", metavar="M", help="the model to time (default: the first that is here)")
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("bench", help="tokens/s by sequences, and against the single-sequence loop")
+    command.set_defaults(command="bench:run")
+    command.add_argument("--model", metavar="M", help="a catalogue name or a GGUF")
+    command.add_argument("--problems", metavar="FILE", help="problems for the comparison (default: the shipped samples)")
+    command.add_argument("--limit", type=_positive, default=60, metavar="N", help="at most N of them (default 60)")
+    command.add_argument("--parallel", type=_positive, default=16, metavar="N", help="sequences in the comparison (16)")
+    command.add_argument("--context", type=_positive, default=1024, metavar="T", help="tokens a sequence (1024)")
+    command.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
+    command.add_argument("--skip-sweep", action="store_true", help="no tokens/s at 1, 4, 8, 16 and 32 sequences")
+    command.add_argument("--skip-loop", action="store_true", help="no comparison with the single-sequence loop")
+    command.add_argument("--neighbour", action="store_true", help="also decode beside a process that keeps one core busy")
+    command.add_argument("--json", metavar="FILE", help="write all figures there")
+
+
+def _add_engine(command: argparse.ArgumentParser, parallel: int) -> None:
+    group = command.add_argument_group("model and engine")
+    group.add_argument("--model", metavar="M", help="a catalogue name or a GGUF (default: the embedded one)")
+    group.add_argument("--parallel", type=_positive, default=parallel, metavar="N", help=f"sequences side by side ({parallel})")
+    group.add_argument("--context", type=_positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
+    group.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
+    group.add_argument("--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner")
+
+
+def _add_policy(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("policy (a flag overrides the file)")
+    group.add_argument("--policy", metavar="FILE", help="a TOML file")
+    group.add_argument("--verifiers", metavar="A,B", help="self, consistency, arithmetic, oracle")
+    group.add_argument("--threshold", type=_probability, metavar="P", help="refine from this P(incorrect) on")
+    group.add_argument("--refine", choices=["gated", "always", "never"], help="when a refinement is written")
+    group.add_argument("--rounds", type=_positive, metavar="N", help="rounds of refinement")
+    group.add_argument("--samples", type=_positive, metavar="K", help="samples of the consistency verifier")
+    group.add_argument("--max-tokens", type=_positive, metavar="T", help="longest solution")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of all sampling")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

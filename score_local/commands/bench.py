@@ -1,0 +1,90 @@
+"""`score-local bench`: prints tables, and writes every figure where asked."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from score_local import bench
+from score_local.commands import setup
+from score_local.engine.llama import physical_cores
+from score_local.problem_files import read_problems
+from score_local.runs import write_whole
+
+SEQUENCES = (1, 4, 8, 16, 32)
+
+
+def run(options: argparse.Namespace) -> int:
+    model = setup.model_of(options)
+    figures: dict[str, Any] = {"model": model.name, "machine": _machine(options.threads)}
+    print(f"{model.name} on {figures['machine']}")
+    if not options.skip_sweep:
+        figures["rates"] = _sweep(model, options.threads)
+    if options.neighbour:
+        figures["neighbour"] = _neighbour(model, options)
+    figures["memory"] = _memory(model, options)
+    if not options.skip_loop:
+        figures["problems"] = _loop(model, options)
+    if options.json:
+        write_whole(Path(options.json), msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+    return 0
+
+
+def _machine(threads: int | None) -> str:
+    return f"{platform.machine()}, {threads or physical_cores()} threads, {platform.system()}"
+
+
+def _sweep(model: Path, threads: int | None) -> list[bench.Rates]:
+    print(f"\ntokens/s at a depth of {bench.DEPTH}, median of {bench.REPEATS}")
+    print(f"{'sequences':>9} {'prefill':>9} {'bare decode':>12} {'engine':>9} {'engine/bare':>12}")
+    rows = []
+    for sequences in SEQUENCES:
+        row = bench.apart(bench.rates, model, sequences, threads)
+        rows.append(row)
+        share = row.engine / row.bare
+        print(f"{sequences:9} {row.prefill:9.1f} {row.bare:12.1f} {row.engine:9.1f} {share:12.2f}", flush=True)
+    return rows
+
+
+def _neighbour(model: Path, options: argparse.Namespace) -> dict[str, float]:
+    alone, beside = [], []
+    for _ in range(bench.REPEATS):
+        alone.append(bench.apart(bench.engine_rate, model, options.parallel, options.threads))
+        with bench.busy_neighbour():
+            beside.append(bench.apart(bench.engine_rate, model, options.parallel, options.threads))
+    before, after = bench.median(alone), bench.median(beside)
+    print(f"\ndecode at {options.parallel} sequences: {before:.1f} tokens/s alone, {after:.1f} beside a busy core: {after / before:.0%}")
+    return {"alone": before, "beside": after}
+
+
+def _memory(model: Path, options: argparse.Namespace) -> bench.Memory:
+    found = bench.apart(bench.memory, model, options.parallel, options.context, options.threads)
+    mib = 2**20
+    verdict = "within" if found.peak <= found.allowed else "ABOVE"
+    print(
+        f"\npeak memory at {options.parallel} x {options.context} tokens: {found.peak / mib:,.0f} MiB,"
+        f" {verdict} model file + KV cache + 300 MiB = {found.allowed / mib:,.0f} MiB",
+        flush=True,
+    )
+    return found
+
+
+def _loop(model: Path, options: argparse.Namespace) -> dict[str, bench.Solved]:
+    sample = resources.files("score_local.samples") / "problems.jsonl"
+    problems = read_problems(options.problems or str(sample)).problems[: options.limit]
+    print(f"\n{len(problems)} problems, greedy: the engine with {options.parallel} sequences, and llama_cpp.Llama one by one")
+    if len(problems) < options.parallel:
+        print(f"note: fewer problems than sequences ({options.parallel})", file=sys.stderr)
+    batched, single = bench.compare(model, problems, options.parallel, options.context, options.threads)
+    print(f"{'':10} {'per hour':>9} {'tokens/s':>9} {'correct':>8} {'seconds':>8} {'peak MiB':>9}")
+    for name, solved in (("engine", batched), ("one by one", single)):
+        rate, peak = solved.generated / solved.seconds, solved.peak_memory / 2**20
+        print(f"{name:10} {solved.per_hour:9.0f} {rate:9.1f} {solved.correct:8} {solved.seconds:8.0f} {peak:9,.0f}")
+    print(f"ratio of problems per hour: {batched.per_hour / single.per_hour:.2f}")
+    return {"engine": batched, "one_by_one": single}

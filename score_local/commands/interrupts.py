@@ -1,0 +1,38 @@
+"""Ctrl-C, once: what runs is finished. Twice: what runs is cancelled. Either way the run can be resumed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class Interrupts:
+    """How often the user has interrupted."""
+
+    count: int = 0
+
+
+@contextmanager
+def interrupts(stop: Callable[[], None], abort: Callable[[], None]) -> Iterator[Interrupts]:
+    """While in the context, the first SIGINT (or SIGTERM) calls `stop`, the second `abort`. Main thread only."""
+    seen = Interrupts()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        seen.count += 1
+        if seen.count == 1:
+            print("score-local: finishing what runs; Ctrl-C again cancels it", file=sys.stderr, flush=True)
+            stop()
+        else:
+            abort()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,67 @@
+"""`score-local rethreshold`: decides a run again with another threshold, from what is stored; no model call."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from score_local import answer_files
+from score_local.errors import PolicyError, RunError
+from score_local.evaluate import tables
+from score_local.evaluate.summary import summarize
+from score_local.loop import decide
+from score_local.runs import read_manifest, read_traces, write_whole
+from score_local.trace import Trace
+from score_local.verifiers.combine import combined
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = Path(options.run)
+    if options.output:
+        answer_files.check_writable(options.output)
+    spoke = read_manifest(folder).policy.verify.verifiers
+    verifiers = _chosen(options.verifiers, spoke)
+    traces = [decide(_believing(trace, verifiers), options.threshold) for trace in read_traces(folder)]
+    _require_refinements(traces, folder)
+    summary = summarize(traces, threshold=options.threshold, wall_seconds=sum(trace.wall for trace in traces))
+    name = f"summary-{options.threshold:.2f}" + (f"-{'-'.join(verifiers)}" if options.verifiers else "")
+    write_whole(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    if options.output:
+        answer_files.write_answers(options.output, traces)
+    talk = sys.stderr if options.output == "-" else sys.stdout
+    if options.markdown:
+        print(tables.markdown(summary), file=talk)
+    else:
+        tables.render(summary, talk, plain=not talk.isatty())
+    return 0
+
+
+def _chosen(flag: str | None, spoke: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in flag.split(",") if name.strip()) if flag else tuple(spoke)
+    strangers = [name for name in names if name not in spoke]
+    if strangers:
+        raise PolicyError(f"{strangers[0]!r} did not speak in this run", "--verifiers", f"Choose from: {', '.join(spoke)}")
+    return names
+
+
+def _believing(trace: Trace, verifiers: Sequence[str]) -> Trace:
+    """The trace, as if only these verifiers had been asked."""
+    rounds = tuple(
+        msgspec.structs.replace(round_, p_incorrect=combined(round_.signals, verifiers)) for round_ in trace.rounds
+    )
+    return msgspec.structs.replace(trace, rounds=rounds)
+
+
+def _require_refinements(traces: Sequence[Trace], folder: Path) -> None:
+    """Raises RunError where the gate opens and no refinement was ever asked for: its answer cannot be known."""
+    missing = [t for t in traces if t.triggered and not t.refined and not any(r.refinement or r.error for r in t.rounds)]
+    if missing:
+        raise RunError(
+            f"{len(missing)} problems need a refinement that this run did not write, the first is {missing[0].id!r}",
+            str(folder),
+            "Make a run with --refine always, then any threshold can be chosen",
+        )

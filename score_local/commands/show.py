@@ -1,0 +1,73 @@
+"""`score-local show`: a run as a table, or one problem as it went."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from score_local.errors import RunError
+from score_local.evaluate import tables
+from score_local.evaluate.summary import summarize
+from score_local.runs import read_manifest, read_traces
+from score_local.trace import Attempt, Round, Trace
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = Path(options.run)
+    threshold = read_manifest(folder).policy.verify.threshold
+    traces = read_traces(folder)
+    if options.id is not None:
+        traces = [_find(traces, options.id, folder)]
+    if options.json:
+        for trace in traces:
+            print(msgspec.json.encode(trace).decode())
+    elif options.id is not None:
+        print("\n".join(_story(traces[0])))
+    else:
+        plain = not sys.stdout.isatty()
+        tables.traces_table(traces, sys.stdout, plain=plain)
+        wall = sum(trace.wall for trace in traces)
+        tables.render(summarize(traces, threshold=threshold, wall_seconds=wall), sys.stdout, plain=plain)
+    return 0
+
+
+def _find(traces: list[Trace], key: str, folder: Path) -> Trace:
+    for trace in traces:
+        if trace.id == key:
+            return trace
+    raise RunError(f"no problem {key!r} in this run", str(folder), f"See the ids: score-local show {folder}")
+
+
+def _story(trace: Trace) -> list[str]:
+    lines = [f"# {trace.id}", "", trace.question, ""]
+    if trace.initial:
+        lines += _attempt("Solution", trace.initial)
+    for round_ in trace.rounds:
+        lines += _round(round_)
+    lines += [f"## Answer: {trace.answer or 'unknown'}" + (" (refined)" if trace.refined else "")]
+    if trace.gold is not None:
+        lines += [f"gold: {trace.gold}, {'right' if trace.final_correct else 'not right'}"]
+    return lines + ([f"failed: {trace.error}"] if trace.error else [])
+
+
+def _attempt(title: str, attempt: Attempt) -> list[str]:
+    cut = ", cut off" if attempt.finish == "length" else ""
+    thought = ["<think>", attempt.thought.strip(), "</think>"] if attempt.thought else []
+    return [f"## {title} ({attempt.usage.generated} tokens{cut}), answer {attempt.answer or 'unknown'}", "", *thought, attempt.text, ""]
+
+
+def _round(round_: Round) -> list[str]:
+    belief = "unknown" if round_.p_incorrect is None else f"P(incorrect) = {round_.p_incorrect:.3f}"
+    lines = [f"## Verdict: {belief}", ""]
+    for signal in round_.signals:
+        value = "?" if signal.p_incorrect is None else f"{signal.p_incorrect:.3f}"
+        lines.append(f"- {signal.verifier}: {value}" + (f" ({signal.reason})" if signal.reason else ""))
+    lines.append("")
+    if round_.critique:
+        lines += ["## Critique", "", round_.critique, ""]
+    if round_.error:
+        lines += [f"refinement failed: {round_.error}", ""]
+    return lines + (_attempt("Refinement", round_.refinement) if round_.refinement else [])

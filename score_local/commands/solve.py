@@ -1,0 +1,94 @@
+"""`score-local solve`: one problem, streaming. The reasoning goes to stderr, the answer to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import msgspec
+
+from score_local.commands import setup
+from score_local.commands.interrupts import interrupts
+from score_local.errors import InputError
+from score_local.loop import self_correct
+from score_local.policy import Policy
+from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
+from score_local.schedule import Event, PhaseBegan, Scheduler, Token
+from score_local.trace import Round, Trace
+
+TITLES = {"solve": "Solution", "refine": "Refinement"}
+
+
+def run(options: argparse.Namespace) -> int:
+    policy = setup.policy_of(options)
+    problem = _problem(options)
+    model = setup.model_of(options)
+    adapters = setup.adapters_of(policy, model)
+    engine = setup.engine_of(options, model, adapters, _parallel(options, policy))
+    try:
+        scheduler: Scheduler[Trace] = Scheduler(engine, observer=_show)
+        with interrupts(scheduler.abort, scheduler.abort):
+            ended = list(scheduler.run([(problem.id, self_correct(problem, policy))]))
+    finally:
+        engine.close()
+    if not ended:
+        return 130
+    return _tell(ended[0][1], options.json)
+
+
+def _problem(options: argparse.Namespace) -> Problem:
+    question = (sys.stdin.read() if options.question == "-" else options.question).strip()
+    if not question:
+        raise InputError("the question is empty", "QUESTION", 'For example: score-local solve "What is 12 x 7?"')
+    choices = tuple(options.choice)
+    if len(choices) == 1 or len(choices) > len(CHOICE_LETTERS):
+        raise InputError(f"{len(choices)} choices", "--choice", f"Give from 2 to {len(CHOICE_LETTERS)}")
+    kind: AnswerKind = options.kind or ("choice" if choices else "number")
+    if (kind == "choice") != bool(choices):
+        raise InputError("a choice question needs --choice, and no other takes it", "--kind", "Give both or neither")
+    return Problem("question", question, options.answer, choices, kind)
+
+
+def _parallel(options: argparse.Namespace, policy: Policy) -> int:
+    """One problem needs as many sequences as it has requests side by side."""
+    samples = policy.verify.samples if "consistency" in policy.verify.verifiers else 1
+    return min(options.parallel, max(2, samples))
+
+
+def _show(event: Event) -> None:
+    """Streams solution and refinement; samples are worked on side by side and only counted."""
+    if isinstance(event, PhaseBegan) and event.phase in TITLES:
+        print(f"-- {TITLES[event.phase]} --", file=sys.stderr)
+    elif isinstance(event, Token) and event.phase in TITLES:
+        print(_visible(event.text), end="", file=sys.stderr, flush=True)
+    elif not isinstance(event, (PhaseBegan, Token)) and event.phase in TITLES:
+        print(file=sys.stderr)
+
+
+def _visible(text: str) -> str:
+    """The text with control characters shown, so that no model can move the cursor."""
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _tell(trace: Trace, as_json: bool) -> int:
+    for round_ in trace.rounds:
+        _tell_verdict(round_)
+    if trace.error:
+        print(f"score-local: failed: {trace.error}", file=sys.stderr)
+    print(_origin(trace), file=sys.stderr)
+    print(msgspec.json.encode(trace).decode() if as_json else trace.answer or "unknown")
+    return 0 if trace.status == "solved" else 1
+
+
+def _tell_verdict(round_: Round) -> None:
+    verdict = "unknown" if round_.p_incorrect is None else f"P(incorrect) = {round_.p_incorrect:.2f}"
+    print(f"-- Verdict: {verdict} --", file=sys.stderr)
+    for signal in round_.signals:
+        belief = "   ?" if signal.p_incorrect is None else f"{signal.p_incorrect:.2f}"
+        print(f"  {signal.verifier:12} {belief}  {_visible(signal.reason)}".rstrip(), file=sys.stderr)
+
+
+def _origin(trace: Trace) -> str:
+    usage = trace.usage
+    source = "the refinement" if trace.refined else "the first solution"
+    return f"-- Answer, from {source}; {usage.generated} tokens generated, {usage.reused} of {usage.prompt} prompt tokens reused --"

@@ -1,0 +1,320 @@
+"""What stands between two equals signs: runs of operands joined by operators, cleaned of words and units.
+
+A run ends where two operands meet with no operator between them ("In 2020 he had 5 + 3"), and at punctuation. What the
+words did to it is kept as flags, because a checker that drops words must know when it may be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from score_local.verifiers.tokens import Token
+
+_DETERMINERS = {"the", "his", "her", "their", "those", "these", "its", "my", "our", "your"}
+_STAND_ALONE_LETTERS = {"a", "A", "I"}
+
+
+@dataclass(slots=True)
+class Run:
+    """Operand and operator tokens that belong together.
+
+    `lead`: words before it; `words`: all words dropped from it; `tail`: those after its last operand. `invalid`: it
+    holds a variable or an unknown quantity. `doubtful`: words may have carried meaning. `joints`: tokens that another
+    reader might put in front of it.
+    """
+
+    lead: list[str] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+    joints: list[list[Token]] = field(default_factory=list)
+    start: int = 0
+    depth: int = 0
+    invalid: bool = False
+    doubtful: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether it ends with an operand."""
+        return bool(self.tokens) and self.tokens[-1].kind in ("num", ")", "%")
+
+    @property
+    def end(self) -> int:
+        """Where its last token ends in the text."""
+        return self.tokens[-1].end if self.tokens else self.start
+
+
+def runs_of(tokens: Sequence[Token]) -> list[Run | None]:
+    """The runs of a segment in order; None stands for a break between runs."""
+    return _Builder(tokens).build()
+
+
+class _Builder:
+    """One pass over a segment; `run` is the open run, `lead` the words since the last one closed."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.closing = _matches(tokens)
+        self.runs: list[Run | None] = []
+        self.run: Run | None = None
+        self.lead: list[str] = []
+        self.money: Token | None = None  # a currency sign just before
+        self.joints: list[list[Token]] = []
+        self.position = 0
+
+    def build(self) -> list[Run | None]:
+        handlers = {
+            "num": self.number,
+            "op": self.operator,
+            "(": self.open,
+            ")": self.close,
+            "%": self.percent,
+            "word": self.word,
+            "of": self.of,
+            "opaque": self.opaque,
+            "currency": self.currency,
+        }
+        while self.position < len(self.tokens):
+            token = self.tokens[self.position]
+            handlers.get(token.kind, self.stop)(token)
+            self.position += 1
+        self.finish()
+        return self.runs
+
+    def ahead(self, distance: int = 1) -> Token | None:
+        index = self.position + distance
+        return self.tokens[index] if index < len(self.tokens) else None
+
+    def finish(self) -> None:
+        if self.run:
+            self.runs.append(self.run)
+        self.run = None
+
+    def begin(self, token: Token) -> Run:
+        self.finish()
+        self.run = Run(lead=self.lead, joints=self.joints, start=(self.money or token).start)
+        self.lead, self.joints, self.money = [], [], None
+        return self.run
+
+    def stop(self, token: Token) -> None:
+        self.finish()
+        self.runs.append(None)
+        # "- 5 + 3" may be a list item or begin with a minus.
+        self.lead, self.money = [], None
+        self.joints = [[_operator("-", token)]] if token.text.strip(" \t>#_*").startswith(("-", "–")) else []
+
+    def juxtaposed(self, token: Token) -> Run:
+        """Two operands meet: a new run, unless the words between them were an operator in disguise."""
+        old = self.run
+        run = self.begin(token)
+        if old and old.complete and not old.depth:
+            run.joints = [[*old.tokens, _operator(op, token)] for op in "*+-/"]
+        return run
+
+    def number(self, token: Token) -> None:
+        run = self.run
+        if run is None:
+            run = self.begin(token)
+        elif run.complete:
+            if self.is_mixed(run, token):
+                self.mix(run, token)
+                return
+            run = self.juxtaposed(token)
+        run.tokens.append(token)
+        run.tail = []
+
+    def is_mixed(self, run: Run, token: Token) -> bool:
+        """Whether the token begins the fraction of a mixed number: 2 1/2, 2½."""
+        whole = run.tokens[-1]
+        if run.tail or whole.kind != "num" or whole.decimals or whole.value.denominator != 1:
+            return False
+        if token.value.denominator != 1:
+            return True
+        slash, below = self.ahead(), self.ahead(2)
+        tight = slash and below and slash.text == "/" and below.kind == "num" and token.end == slash.start
+        return bool(tight and below and token.value < below.value)
+
+    def mix(self, run: Run, token: Token) -> None:
+        run.tokens.append(_operator("&", token))
+        if token.value.denominator != 1:
+            run.tokens.append(token)
+            return
+        slash, below = self.tokens[self.position + 1], self.tokens[self.position + 2]
+        group = [_paren("(", token), token, slash, below, _paren(")", below)]
+        run.tokens.extend(group)
+        self.position += 2
+
+    def operator(self, token: Token) -> None:
+        run = self.run
+        following = self.ahead()
+        if run is None:
+            self.leading_operator(token, following)
+        elif run.complete:
+            if token.text == "^" and run.tail:  # the square of a unit, cm^2
+                self.skip_exponent()
+            elif token.text == "/" and following and following.kind == "word":
+                self.rate(run, token, following)
+            else:
+                run.doubtful |= _is_range(run.tokens[-1], token, following) or _is_quota(run, token)
+                run.tokens.append(token)
+        elif token.text in "+-":
+            run.tokens.append(token)
+        else:
+            run.invalid = True
+
+    def skip_exponent(self) -> None:
+        following = self.ahead()
+        if following and following.kind == "(":
+            self.position = self.closing.get(self.position + 1, self.position)
+        elif following and following.kind == "num":
+            self.position += 1
+
+    def rate(self, run: Run, token: Token, following: Token) -> None:
+        """A slash before a word names a unit, $5/hour; with spaces it may divide by something."""
+        run.doubtful |= token.start > run.tokens[-1].end and following.start > token.end
+        self.position += 1
+
+    def leading_operator(self, token: Token, following: Token | None) -> None:
+        """A sign, or the sign of words that stand for an operand: "total - 5"."""
+        glued = following is not None and following.start == token.end
+        doubtful = bool(self.lead)
+        run = self.begin(token)
+        run.invalid = token.text not in "+-" or (doubtful and not glued)
+        run.doubtful = doubtful
+        run.tokens.append(token)
+
+    def percent(self, token: Token) -> None:
+        if self.run and self.run.complete:
+            self.run.tokens.append(token)
+
+    def open(self, token: Token) -> None:
+        run = self.run
+        if run is None:
+            run = self.begin(token)
+        elif run.complete:
+            if not self.follow(run, token):
+                return
+            run = self.run or self.begin(token)
+        run.tokens.append(token)
+        run.depth += 1
+        run.tail = []
+
+    def follow(self, run: Run, token: Token) -> bool:
+        """A bracket after an operand: a remark, a factor, a mixed number or a new beginning. False: skipped."""
+        close = self.closing.get(self.position)
+        inner = self.ahead()
+        if close is not None and inner and inner.kind == "word":
+            run.words.extend(t.text.lower() for t in self.tokens[self.position : close] if t.kind == "word")
+            run.doubtful |= any(t.kind in ("num", "opaque") for t in self.tokens[self.position : close])
+            self.position = close
+            return False
+        last = run.tokens[-1]
+        if close is None or run.tail:
+            self.juxtaposed(token)
+        elif token.text == "frac" and last.kind == "num" and last.value.denominator == 1:
+            run.tokens.append(_operator("&", token))
+        else:
+            run.doubtful |= token.start > last.end
+            run.tokens.append(_operator("*", token))
+        return True
+
+    def close(self, token: Token) -> None:
+        run = self.run
+        if run is None:
+            return
+        if not run.depth:
+            self.stop(token)
+        elif all(t.kind == "(" for t in run.tokens):  # only words in it: a label, not an operand
+            self.run, self.lead = None, run.lead + run.words
+        else:
+            run.invalid |= not run.complete
+            run.tokens.append(token)
+            run.depth -= 1
+            run.tail = []
+
+    def word(self, token: Token) -> None:
+        text = token.text
+        if self.run is None:
+            self.lead.append(text.lower())
+            self.money = None
+            return
+        run = self.run
+        run.words.append(text.lower())
+        glued = run.complete and token.start == run.tokens[-1].end
+        named = text in _STAND_ALONE_LETTERS or (run.tail and text.isupper())  # "24 students got B"
+        if (len(text) == 1 and (glued or not named)) or (glued and text[1:2].isdigit()):
+            run.invalid = True
+        elif run.complete:
+            run.tail.append(text.lower())
+        else:
+            run.doubtful = True
+
+    def of(self, token: Token) -> None:
+        """A fraction or percentage "of" a number is a product; of anything else it is an unknown quantity."""
+        run = self.run
+        if run is None or not run.complete:
+            self.word(token)
+            return
+        skipped = 1
+        while (word := self.ahead(skipped)) and (word.kind == "currency" or word.text.lower() in _DETERMINERS):
+            skipped += 1
+        if not run.tail and _is_share(run.tokens) and word and word.kind in ("num", "("):
+            run.tokens.append(_operator("*", token))
+            self.position += skipped - 1
+        else:
+            run.words.append("of")
+            run.tail.append("of")
+
+    def opaque(self, token: Token) -> None:
+        run = self.run or self.begin(token)
+        if run.complete:
+            run = self.juxtaposed(token)
+        run.invalid = True
+        run.tokens.append(Token("num", token.text, token.start, token.end))
+
+    def currency(self, token: Token) -> None:
+        if self.run:
+            self.run.words.append("dollars")
+        else:
+            self.lead.append("$")
+            self.money = token
+
+
+def _matches(tokens: Sequence[Token]) -> dict[int, int]:
+    """Opening bracket index to closing bracket index."""
+    stack: list[int] = []
+    pairs: dict[int, int] = {}
+    for index, token in enumerate(tokens):
+        if token.kind == "(":
+            stack.append(index)
+        elif token.kind == ")" and stack:
+            pairs[stack.pop()] = index
+    return pairs
+
+
+def _operator(text: str, near: Token) -> Token:
+    return Token("op", text, near.start, near.start)
+
+
+def _paren(text: str, near: Token) -> Token:
+    return Token("(" if text == "(" else ")", text, near.end, near.end)
+
+
+def _is_share(tokens: Sequence[Token]) -> bool:
+    last = tokens[-1]
+    fraction = last.kind == "num" and (last.value.denominator != 1 or (len(tokens) > 1 and tokens[-2].text == "/"))
+    return last.kind in ("%", ")") or fraction
+
+
+def _is_range(left: Token, op: Token, right: Token | None) -> bool:
+    """5-10 without spaces, growing: more likely a range (or a telephone number) than a difference."""
+    if op.text != "-" or right is None or right.kind != "num" or left.kind != "num":
+        return False
+    return left.end == op.start and op.end == right.start and Fraction(left.value) < right.value
+
+
+def _is_quota(run: Run, op: Token) -> bool:
+    """The second slash of "24 degrees / 3 degrees/5%" may belong to a unit."""
+    return op.text == "/" and bool(run.tail) and len(run.tokens) > 1 and run.tokens[-2].text == "/"

@@ -1,0 +1,113 @@
+"""Words around numbers: units that convert into each other, words that count, words that mean nothing.
+
+The lists are English and grade-school; an unknown word is taken for a plain unit ("clips").
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+
+ABOUT = {"about", "approximately", "around", "roughly", "nearly", "almost", "approx"}
+"""Words before a result that say it is not exact."""
+
+_EMPTY = {"a", "an", "the", "total", "of", "only", "just", "exactly", "is", "to", "or", "$", *ABOUT}
+
+# A line: the names of one unit. A block: units that convert into each other, and by what factors.
+_FAMILIES = [
+    (
+        "second seconds sec secs; minute minutes min mins; hour hours hr hrs; day days; night nights; week weeks; "
+        "month months; quarter quarters; year years yr yrs; decade decades; century centuries",
+        (2, 3, 4, 7, 12, 24, 28, 30, 31, 52, 60, 90, 100, 120, 168, 360, 365, 1440, 3600),
+    ),
+    (
+        "inch inches; foot feet ft; yard yards; mile miles; mm millimeter millimeters; cm centimeter centimeters; "
+        "meter meters metre metres; km kilometer kilometers kilometre kilometres",
+        (3, 10, 12, 36, 100, 144, 1000, 1760, 5280),
+    ),
+    (
+        "mg milligram milligrams; gram grams; kg kilogram kilograms; ounce ounces oz; pound pounds lb lbs; ton tons",
+        (16, 1000, 2000),
+    ),
+    (
+        "ml milliliter milliliters; liter liters litre litres; teaspoon teaspoons; tablespoon tablespoons; cup cups; "
+        "pint pints; quart quarts; gallon gallons; ounce ounces oz",
+        (2, 3, 4, 8, 16, 32, 48, 64, 128, 1000),
+    ),
+    ("cent cents ¢ penny pennies; nickel nickels; dime dimes; quarter quarters; dollar dollars $", (100,)),
+]
+_SCALES = {
+    "dozen": 12,
+    "dozens": 12,
+    "thousand": 1000,
+    "million": 10**6,
+    "millions": 10**6,
+    "billion": 10**9,
+    "k": 1000,
+}
+_COUNTING = frozenset(
+    """half halves third thirds fourth fourths fifth fifths quarter quarters double doubled triple tripled
+    two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty seventy eighty
+    ninety hundred hundreds couple pair pairs squared cubed root percentage factorial remainder""".split()
+)
+_OPERATING = frozenset("twice thrice times square cube average mean sum product difference quotient less mod".split())
+_RATE_WORDS = {"per", "a", "an", "each", "every"}
+
+
+def _index() -> dict[str, list[tuple[int, str]]]:
+    """Each word's units, as (family, name of the unit)."""
+    index: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for family, (units, _) in enumerate(_FAMILIES):
+        for names in units.split(";"):
+            first, *others = names.split()
+            for name in (first, *others):
+                index[name].append((family, first))
+    return dict(index)
+
+
+_UNITS = _index()
+
+
+def mixes_units(words: Sequence[str]) -> bool:
+    """Whether two units of one kind occur, hours and minutes; what a rate is counted by ("per day") is left out."""
+    seen: dict[int, set[str]] = defaultdict(set)
+    for before, word in zip(["", *words], words, strict=False):
+        for family, unit in _UNITS.get(word, ()):
+            if before not in _RATE_WORDS:
+                seen[family].add(unit)
+    return any(len(units) > 1 for units in seen.values())
+
+
+def conversion_factors(words: Sequence[str]) -> Iterator[Fraction]:
+    """Factors by which an unwritten conversion of the units that occur would change a result.
+
+    The small ones and ten are believed only where two units are written.
+    """
+    mixed = mixes_units(words)
+    factors = [_SCALES[word] for word in words if word in _SCALES]
+    for family in sorted({family for word in words for family, _ in _UNITS.get(word, ())}):
+        factors += [factor for factor in _FAMILIES[family][1] if mixed or (factor > 4 and factor != 10)]
+    for factor in factors:
+        yield Fraction(factor)
+        yield Fraction(1, factor)
+
+
+def scales(words: Iterable[str]) -> bool:
+    """Whether a word multiplies the number before it: million, dozen."""
+    return any(word in _SCALES for word in words)
+
+
+def counts_in_words(word: str) -> bool:
+    """Whether a word (or a part of "twenty-dollar") is itself a quantity."""
+    return any(part in _COUNTING for part in word.split("-"))
+
+
+def operates_in_words(word: str) -> bool:
+    """Whether a word is an operation on the numbers beside it: twice, average."""
+    return word in _OPERATING
+
+
+def explains_nothing(word: str) -> bool:
+    """Whether a word between the equals sign and the result leaves its meaning alone."""
+    return word in _EMPTY
