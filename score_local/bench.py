@@ -148,7 +148,9 @@ def engine_rate(model: Path, sequences: int, threads: int | None) -> float:
     try:
         for i, listener in enumerate(listeners):
             messages = (Message("user", f"{i}. Go on with this list, do not stop: {words}"),)
-            engine.submit(Generate(messages, sampling=Sampling(temperature=1.0, seed=i, max_tokens=2 * STEPS)), listener)
+            engine.submit(
+                Generate(messages, sampling=Sampling(temperature=1.0, seed=i, max_tokens=2 * STEPS)), listener
+            )
         for listener in listeners:
             listener.reply.get()
     finally:
@@ -165,7 +167,9 @@ def _rate_while_all_live(times: Sequence[list[float]]) -> float:
 # -- the same problems, two ways ------------------------------------------------------------------------------------
 
 
-def solve_batched(model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None) -> Solved:
+def solve_batched(
+    model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None
+) -> Solved:
     """Greedy solutions through the engine; call it `apart`."""
     engine = open_engine(model, streams=sequences, context=context, threads=threads)
     listeners = [_Clock() for _ in problems]
@@ -207,7 +211,9 @@ def compare(
     half = (len(problems) + 1) // 2
     first = apart(solve_one_by_one, model, problems[:half], context, threads)
     batched = apart(solve_batched, model, problems, sequences, context, threads)
-    return batched, first + apart(solve_one_by_one, model, problems[half:], context, threads) if problems[half:] else first
+    return batched, first + apart(solve_one_by_one, model, problems[half:], context, threads) if problems[
+        half:
+    ] else first
 
 
 def memory(model: Path, sequences: int, context: int, threads: int | None) -> Memory:

@@ -23,7 +23,7 @@ EPILOG = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 some problems failed, 2 a mistake to mend, 130 interrupted."""
+    """Runs one command; its exit code: 0 done, 1 some problems failed, 2 a mistake to mend, 130 interrupted."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "command"):
@@ -62,7 +62,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-
 def _add_solve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("solve", help="solve one problem, streaming")
     command.set_defaults(command="solve:run")
@@ -80,8 +79,12 @@ def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.set_defaults(command="batch:run")
     command.add_argument("file", help="JSONL, CSV, TXT or OpenAI batch file; - reads stdin")
     command.add_argument("--run", metavar="DIR", help="the run folder (default: runs/<name of the file>)")
-    command.add_argument("--resume", action="store_true", help="go on where the run stopped; begins it if there is none")
-    command.add_argument("--accept-changes", action="store_true", help="resume although model, prompts or policy changed")
+    command.add_argument(
+        "--resume", action="store_true", help="go on where the run stopped; begins it if there is none"
+    )
+    command.add_argument(
+        "--accept-changes", action="store_true", help="resume although model, prompts or policy changed"
+    )
     command.add_argument("--output", metavar="FILE", help="answers, a row a problem: .jsonl or .csv, - for stdout")
     command.add_argument("--limit", type=_positive, metavar="N", help="only the first N problems")
     _add_engine(command, parallel=16)
@@ -100,9 +103,13 @@ def _add_rethreshold(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command = commands.add_parser("rethreshold", help="decide a run again with another threshold, without the model")
     command.set_defaults(command="rethreshold:run")
     command.add_argument("run", metavar="RUN", help="the run folder")
-    command.add_argument("--threshold", type=_probability, required=True, metavar="P", help="refine from this P(incorrect) on")
+    command.add_argument(
+        "--threshold", type=_probability, required=True, metavar="P", help="refine from this P(incorrect) on"
+    )
     command.add_argument("--verifiers", metavar="A,B", help="count only these of the verifiers that spoke")
-    command.add_argument("--output", metavar="FILE", help="the answers under this threshold: .jsonl or .csv, - for stdout")
+    command.add_argument(
+        "--output", metavar="FILE", help="the answers under this threshold: .jsonl or .csv, - for stdout"
+    )
     command.add_argument("--markdown", action="store_true", help="print the summary as a Markdown table")
 
 
@@ -113,7 +120,9 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     for name, what in (("pull", "fetch from the hub"), ("path", "print the file's path"), ("check", "check a file")):
         action = actions.add_parser(name, help=what)
         action.set_defaults(command=f"models:run_{name}")
-        action.add_argument("model", metavar="MODEL", help="a name of the catalogue" + ("" if name == "pull" else ", or a path"))
+        action.add_argument(
+            "model", metavar="MODEL", help="a name of the catalogue" + ("" if name == "pull" else ", or a path")
+        )
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,24 +135,32 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser("bench", help="tokens/s by sequences, and against the single-sequence loop")
     command.set_defaults(command="bench:run")
     command.add_argument("--model", metavar="M", help="a catalogue name or a GGUF")
-    command.add_argument("--problems", metavar="FILE", help="problems for the comparison (default: the shipped samples)")
+    command.add_argument(
+        "--problems", metavar="FILE", help="problems for the comparison (default: the shipped samples)"
+    )
     command.add_argument("--limit", type=_positive, default=60, metavar="N", help="at most N of them (default 60)")
     command.add_argument("--parallel", type=_positive, default=16, metavar="N", help="sequences in the comparison (16)")
     command.add_argument("--context", type=_positive, default=1024, metavar="T", help="tokens a sequence (1024)")
     command.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
     command.add_argument("--skip-sweep", action="store_true", help="no tokens/s at 1, 4, 8, 16 and 32 sequences")
     command.add_argument("--skip-loop", action="store_true", help="no comparison with the single-sequence loop")
-    command.add_argument("--neighbour", action="store_true", help="also decode beside a process that keeps one core busy")
+    command.add_argument(
+        "--neighbour", action="store_true", help="also decode beside a process that keeps one core busy"
+    )
     command.add_argument("--json", metavar="FILE", help="write all figures there")
 
 
 def _add_engine(command: argparse.ArgumentParser, parallel: int) -> None:
     group = command.add_argument_group("model and engine")
     group.add_argument("--model", metavar="M", help="a catalogue name or a GGUF (default: the embedded one)")
-    group.add_argument("--parallel", type=_positive, default=parallel, metavar="N", help=f"sequences side by side ({parallel})")
+    group.add_argument(
+        "--parallel", type=_positive, default=parallel, metavar="N", help=f"sequences side by side ({parallel})"
+    )
     group.add_argument("--context", type=_positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
     group.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
-    group.add_argument("--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner")
+    group.add_argument(
+        "--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner"
+    )
 
 
 def _add_policy(command: argparse.ArgumentParser) -> None:

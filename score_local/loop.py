@@ -44,8 +44,11 @@ class Solution(NamedTuple):
 
 
 def self_correct(problem: Problem, policy: Policy) -> Steps[Trace]:
-    """Solves, doubts and, where the policy says so, repairs one problem. Never raises EngineError: a problem whose
-    solution fails has a trace that says so, a verifier that fails is unknown, a refinement that fails replaces nothing."""
+    """Solves, doubts and, where the policy says so, repairs one problem.
+
+    Never raises EngineError: where the solution fails the trace says so, a verifier that fails is unknown, and a
+    refinement that fails replaces nothing.
+    """
     asked = prompts.solve_messages(problem)
     trace = Trace(id=problem.id, question=problem.question, kind=problem.kind, gold=problem.answer)
     try:
@@ -113,7 +116,9 @@ def _solve(problem: Problem, asked: Conversation, policy: Policy) -> Steps[Solut
     return Solution(_attempt(problem, completion), prompts.answered(asked, completion))
 
 
-def _round(problem: Problem, asked: Conversation, solution: Solution, policy: Policy) -> Steps[tuple[Round, Solution | None]]:
+def _round(
+    problem: Problem, asked: Conversation, solution: Solution, policy: Policy
+) -> Steps[tuple[Round, Solution | None]]:
     """One verdict and, where it is called for, one refinement: what is stored, and what the next round goes on from."""
     case = Case(problem, solution.attempt, asked, solution.conversation, policy)
     signals: list[Signal] = []

@@ -77,7 +77,7 @@ class Run:
         self._traces = _open_for_appending(folder / TRACES)
 
     def append(self, trace: Trace) -> None:
-        """Writes one line and hands it to the operating system. Raises RunError; the file then ends with a whole line."""
+        """Hands one line to the operating system. Raises RunError; the file then still ends with a whole line."""
         start = self._traces.tell()
         try:
             _write_all(self._traces, msgspec.json.encode(trace) + b"\n")
@@ -123,7 +123,9 @@ def start_run(folder: Path, manifest: Manifest, *, resume: bool, accept_changes:
         lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise RunError("another process is writing this run", str(folder), "Wait for it, or choose another --run") from error
+        raise RunError(
+            "another process is writing this run", str(folder), "Wait for it, or choose another --run"
+        ) from error
     except OSError as error:
         raise _write_error(folder, error) from error
     try:
@@ -195,7 +197,9 @@ def _decode(line: bytes, number: int, folder: Path) -> Trace:
     try:
         return msgspec.json.decode(line, type=Trace)
     except msgspec.DecodeError as error:
-        raise RunError(f"damaged trace: {error}", f"{folder / TRACES}:{number}", "Delete that line and --resume") from error
+        raise RunError(
+            f"damaged trace: {error}", f"{folder / TRACES}:{number}", "Delete that line and --resume"
+        ) from error
 
 
 def _open_for_appending(path: Path) -> FileIO:
@@ -231,5 +235,7 @@ def _pretty(content: msgspec.Struct | Mapping[str, Any]) -> bytes:
 
 def _write_error(path: Path, error: OSError) -> RunError:
     return RunError(
-        f"cannot be written: {error.strerror or error}", str(path), "Make room or choose another place, then go on with --resume"
+        f"cannot be written: {error.strerror or error}",
+        str(path),
+        "Make room or choose another place, then go on with --resume",
     )

@@ -34,6 +34,7 @@ LAYERS = [
     ("tui", 6),
 ]
 
+NETWORK = ["score_local/catalog.py", "score_local/engine/openai.py"]
 DOORS = {
     "llama_cpp": ["score_local/engine/llama.py", "score_local/bench.py", "convert/"],
     "torch": ["score_local/train/", "score_local/engine/transformers.py", "convert/verify.py"],
@@ -44,7 +45,7 @@ DOORS = {
     "huggingface_hub": ["score_local/catalog.py"],
     "math_verify": ["score_local/answers/expression.py"],
     "gguf": ["score_local/catalog.py", "score_local/gguf_file.py", "convert/"],
-    **dict.fromkeys(["socket", "http", "urllib", "requests", "httpx"], ["score_local/catalog.py", "score_local/engine/openai.py"]),
+    **{name: NETWORK for name in ("socket", "http", "urllib", "requests", "httpx")},
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from score_local.evaluate.summary import summarize
 
 from score_local import answer_files
 from score_local.commands import setup
@@ -18,7 +19,6 @@ from score_local.engine.protocol import Engine
 from score_local.engine.steps import Steps
 from score_local.errors import InputError
 from score_local.evaluate import tables
-from score_local.evaluate.summary import summarize
 from score_local.loop import self_correct
 from score_local.policy import Policy
 from score_local.problem import Problem

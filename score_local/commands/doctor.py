@@ -61,7 +61,10 @@ def _llama(model: str | None) -> list[Trouble]:
     except (ImportError, OSError, RuntimeError) as error:
         return [(f"llama.cpp does not load: {error}", "reinstall llama-cpp-python; it needs a C and C++ compiler")]
     _say("llama.cpp", llama.system_info())
-    _say("threads", f"{llama.physical_cores()}, OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'as the system has it')}")
+    _say(
+        "threads",
+        f"{llama.physical_cores()}, OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'as the system has it')}",
+    )
     return _timed_decode(path)
 
 

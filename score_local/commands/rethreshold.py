@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from score_local.evaluate.summary import summarize
 
 from score_local import answer_files
 from score_local.errors import PolicyError, RunError
 from score_local.evaluate import tables
-from score_local.evaluate.summary import summarize
 from score_local.loop import decide
 from score_local.runs import read_manifest, read_traces, write_whole
 from score_local.trace import Trace
@@ -44,7 +44,9 @@ def _chosen(flag: str | None, spoke: Sequence[str]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in flag.split(",") if name.strip()) if flag else tuple(spoke)
     strangers = [name for name in names if name not in spoke]
     if strangers:
-        raise PolicyError(f"{strangers[0]!r} did not speak in this run", "--verifiers", f"Choose from: {', '.join(spoke)}")
+        raise PolicyError(
+            f"{strangers[0]!r} did not speak in this run", "--verifiers", f"Choose from: {', '.join(spoke)}"
+        )
     return names
 
 
@@ -58,7 +60,9 @@ def _believing(trace: Trace, verifiers: Sequence[str]) -> Trace:
 
 def _require_refinements(traces: Sequence[Trace], folder: Path) -> None:
     """Raises RunError where the gate opens and no refinement was ever asked for: its answer cannot be known."""
-    missing = [t for t in traces if t.triggered and not t.refined and not any(r.refinement or r.error for r in t.rounds)]
+    missing = [
+        t for t in traces if t.triggered and not t.refined and not any(r.refinement or r.error for r in t.rounds)
+    ]
     if missing:
         raise RunError(
             f"{len(missing)} problems need a refinement that this run did not write, the first is {missing[0].id!r}",

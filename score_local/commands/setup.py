@@ -67,5 +67,10 @@ def engine_of(options: argparse.Namespace, model: Path, adapters: dict[str, Path
 
 def _confirm(entry: catalog.Entry) -> bool:
     size = f" ({entry.bytes / 2**20:,.0f} MB)" if entry.bytes else ""
-    print(f"{entry.title} is not on this machine. Pull it from {entry.repo}{size}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(
+        f"{entry.title} is not on this machine. Pull it from {entry.repo}{size}? [y/N] ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
     return sys.stdin.readline().strip().lower() in ("y", "yes")

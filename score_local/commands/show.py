@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import msgspec
+from score_local.evaluate.summary import summarize
 
 from score_local.errors import RunError
 from score_local.evaluate import tables
-from score_local.evaluate.summary import summarize
 from score_local.runs import read_manifest, read_traces
 from score_local.trace import Attempt, Round, Trace
 
@@ -56,7 +56,13 @@ def _story(trace: Trace) -> list[str]:
 def _attempt(title: str, attempt: Attempt) -> list[str]:
     cut = ", cut off" if attempt.finish == "length" else ""
     thought = ["<think>", attempt.thought.strip(), "</think>"] if attempt.thought else []
-    return [f"## {title} ({attempt.usage.generated} tokens{cut}), answer {attempt.answer or 'unknown'}", "", *thought, attempt.text, ""]
+    return [
+        f"## {title} ({attempt.usage.generated} tokens{cut}), answer {attempt.answer or 'unknown'}",
+        "",
+        *thought,
+        attempt.text,
+        "",
+    ]
 
 
 def _round(round_: Round) -> list[str]:

@@ -91,4 +91,5 @@ def _tell_verdict(round_: Round) -> None:
 def _origin(trace: Trace) -> str:
     usage = trace.usage
     source = "the refinement" if trace.refined else "the first solution"
-    return f"-- Answer, from {source}; {usage.generated} tokens generated, {usage.reused} of {usage.prompt} prompt tokens reused --"
+    cost = f"{usage.generated} tokens generated, {usage.reused} of {usage.prompt} prompt tokens reused"
+    return f"-- Answer, from {source}; {cost} --"

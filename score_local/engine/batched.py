@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from score_local.engine.backend import Backend, DecodeError, NoRoom, Row
 from score_local.engine.chat import ChatTemplate
 from score_local.engine.jobs import GenerateJob, Job, ScoreJob, prompt_cells
-from score_local.engine.protocol import Generate, Listener, Reply, Request, Score
+from score_local.engine.protocol import Generate, Listener, Reply, Request
 from score_local.engine.streams import Stream, Streams
 from score_local.errors import Cancelled, EngineError, TooLong
 
@@ -98,6 +98,7 @@ class BatchedEngine:
     def _step(self) -> None:
         self._hear()
         self._place()
+        self._streams.compact()
         group = self._choose_group()
         if group:
             wanted, rows = self._plan(group)
@@ -110,7 +111,11 @@ class BatchedEngine:
         while not self._closing:
             try:
                 idle = not self._jobs
-                item = self._inbox.get(timeout=None if idle else FOLLOW_UP_WAIT) if idle or expected > 0 else self._inbox.get_nowait()
+                item = (
+                    self._inbox.get(timeout=None if idle else FOLLOW_UP_WAIT)
+                    if idle or expected > 0
+                    else self._inbox.get_nowait()
+                )
             except queue.Empty:
                 return
             expected -= 1
@@ -153,7 +158,8 @@ class BatchedEngine:
         reply = 1 if isinstance(request, Generate) else max((len(c) for c in request.choices), default=1)
         if prompt + reply > self._backend.context:
             raise TooLong(
-                f"the prompt has {prompt} tokens, a sequence holds {self._backend.context}: shorten it, or raise --context"
+                f"the prompt has {prompt} tokens and a sequence holds {self._backend.context}:"
+                " shorten it, or raise --context"
             )
 
     def _place(self) -> None:
@@ -178,7 +184,7 @@ class BatchedEngine:
         return groups.get(self._group, [])
 
     def _plan(self, group: list[Stream]) -> tuple[list[Stream], list[Row]]:
-        """The rows of this step, by stream (llama.cpp batches neighbours together), and the streams whose logits come."""
+        """The streams whose logits will come, and the rows of this step, by stream: llama.cpp batches neighbours."""
         budget, rows, wanted = self._backend.chunk, list[Row](), list[Stream]()
         for stream in group:
             todo = self._chunk_of(stream, budget)

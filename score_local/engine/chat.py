@@ -81,7 +81,7 @@ class ChatTemplate:
         )
 
     def _spliced(self, messages: tuple[Message, ...], text: str) -> Iterator[tuple[int, int, list[int]]]:
-        """Where in `text` a message's content stands whose ids must not come from tokenising the whole: (start, end, ids)."""
+        """(start, end, ids) of each content in `text` whose ids must not come from tokenising the whole."""
         cursor = 0
         for message in messages:
             content = message.content if message.content in text[cursor:] else message.content.strip()

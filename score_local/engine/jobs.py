@@ -28,7 +28,9 @@ def prompt_cells(tokens: Sequence[int], adapter: str | None, invocation: tuple[i
     start = 0
     if invocation:
         last = len(tokens) - len(invocation)
-        start = next((i for i in range(last, -1, -1) if tuple(tokens[i : i + len(invocation)]) == invocation), len(tokens))
+        start = next(
+            (i for i in range(last, -1, -1) if tuple(tokens[i : i + len(invocation)]) == invocation), len(tokens)
+        )
     return [Cell(t, None if i < start else adapter) for i, t in enumerate(tokens)]
 
 
@@ -53,7 +55,9 @@ class Job(ABC):
 class GenerateJob(Job):
     """Samples a token at a time until the turn ends, a stop string appears, or there is no room left."""
 
-    def __init__(self, request: Generate, cells: list[Cell], prefix: list[int], backend: Backend, listener: Listener) -> None:
+    def __init__(
+        self, request: Generate, cells: list[Cell], prefix: list[int], backend: Backend, listener: Listener
+    ) -> None:
         super().__init__(cells, request.adapter, listener)
         self._backend, self._sampler = backend, Sampler(request.sampling)
         self._room = min(request.sampling.max_tokens, backend.context - len(cells))
@@ -101,7 +105,7 @@ class GenerateJob(Job):
 
 
 class ScoreJob(Job):
-    """Sums the log-probabilities of each choice's tokens, one token a step; single-token choices need one step in all."""
+    """Sums the log-probabilities of each choice's tokens, a token a step; single-token choices take one step in all."""
 
     def __init__(self, request: Score, cells: list[Cell], choices: list[list[int]], listener: Listener) -> None:
         super().__init__(cells, request.adapter, listener)

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,7 +26,7 @@ from score_local.errors import MemoryLimit, ModelError
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-import llama_cpp  # noqa: E402
+import llama_cpp
 
 log = logging.getLogger("score_local.llama")
 log.addHandler(logging.NullHandler())  # without a handler of the application's, Python would print to the terminal
@@ -34,7 +35,7 @@ WORKING_MEMORY = 300 * 2**20  # graph buffers, logits and Python itself; `score-
 LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
 
-@llama_cpp.llama_log_callback
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _to_logging(level: int, text: bytes, _: ctypes.c_void_p) -> None:
     log.log(LOG_LEVELS.get(level, logging.DEBUG), "%s", text.decode("utf-8", "replace").rstrip("\n"))
 
@@ -82,11 +83,12 @@ class LlamaBackend:
         context: int,
         threads: int | None = None,
         adapters: Mapping[str, Path] | None = None,
-        chunk: int = 128,
+        chunk: int = 64,
     ) -> None:
         self.name, self.streams, self.context, self.chunk = path.name, streams, context, chunk
-        self._ctx = self._batch = None
-        self._model = _load(path)
+        self._ctx: Any = None
+        self._batch: Any = None
+        self._model: Any = _load(path)
         self._memory_need = 0
         try:
             self._vocab = llama_cpp.llama_model_get_vocab(self._model)
@@ -139,7 +141,9 @@ class LlamaBackend:
 
     def special_text(self) -> SpecialText:
         bos, eos = llama_cpp.llama_vocab_bos(self._vocab), llama_cpp.llama_vocab_eos(self._vocab)
-        return SpecialText(*(self.piece(t, special=True).decode("utf-8", "replace") if t >= 0 else "" for t in (bos, eos)))
+        return SpecialText(
+            *(self.piece(t, special=True).decode("utf-8", "replace") if t >= 0 else "" for t in (bos, eos))
+        )
 
     # -- the KV cache -------------------------------------------------------------------------------------------
 
@@ -217,14 +221,18 @@ class LlamaBackend:
     def _kv_bytes(self) -> int:
         head = llama_cpp.llama_model_n_embd(self._model) // max(1, llama_cpp.llama_model_n_head(self._model))
         width = llama_cpp.llama_model_n_head_kv(self._model) * head
-        return 2 * 2 * llama_cpp.llama_model_n_layer(self._model) * width * self.context * self.streams  # K, V in F16
+        layers: int = llama_cpp.llama_model_n_layer(self._model)
+        cells: int = layers * width * self.context * self.streams
+        return 2 * 2 * cells  # K and V, two bytes each
 
-    def _new_context(self, threads: int) -> ctypes.c_void_p:
+    def _new_context(self, threads: int) -> Any:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = self.context * self.streams
         params.n_seq_max = self.streams
         params.n_batch = params.n_ubatch = self.chunk + self.streams
-        params.n_outputs_max = self.streams  # one row of logits a stream and step; more would reserve vocabulary x batch
+        params.n_outputs_max = (
+            self.streams
+        )  # one row of logits a stream and step; more would reserve vocabulary x batch
         params.n_threads = params.n_threads_batch = threads
         # One KV stream a sequence: with a unified cache every token attends over the cells of all sequences.
         params.kv_unified = False
@@ -238,13 +246,15 @@ class LlamaBackend:
             )
         return context
 
-    def _load_adapter(self, path: Path) -> ctypes.c_void_p:
+    def _load_adapter(self, path: Path) -> Any:
         if not path.is_file():
             raise ModelError("no such adapter", str(path), "See: score-local models list")
         handle = llama_cpp.llama_adapter_lora_init(self._model, str(path).encode())
         if not handle:
             raise ModelError(
-                f"llama.cpp cannot use this adapter with {self.name}", str(path), "Was it trained on another base model?"
+                f"llama.cpp cannot use this adapter with {self.name}",
+                str(path),
+                "Was it trained on another base model?",
             )
         return handle
 
@@ -267,13 +277,15 @@ class LlamaBackend:
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
 
 
-def _load(path: Path) -> ctypes.c_void_p:
+def _load(path: Path) -> Any:
     if not path.is_file():
         raise ModelError("no such model file", str(path), "See: score-local models list")
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), llama_cpp.llama_model_default_params())
     if not model:
-        raise ModelError("llama.cpp cannot load it: damaged, cut short, or no GGUF", str(path), "Try: score-local models check")
+        raise ModelError(
+            "llama.cpp cannot load it: damaged, cut short, or no GGUF", str(path), "Try: score-local models check"
+        )
     return model
 
 

@@ -1,4 +1,4 @@
-"""The seam between the algorithm and whatever computes: messages, two requests, their replies, one method.
+"""The seam between the algorithm and whatever computes: messages, two requests, their replies.
 
 Knows nothing of llama.cpp, of threads or of SCORE. Every engine, and the fake that ships for tests, implements `Engine`.
 """
@@ -31,7 +31,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. `temperature` 0 is greedy and ignores the rest; top-k cuts before top-p (it is cheaper)."""
+    """How tokens are chosen. `temperature` 0 is greedy; otherwise top-k cuts first (it is cheap), then top-p, min-p."""
 
     temperature: float = 0.0
     top_k: int = 100

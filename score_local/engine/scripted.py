@@ -60,7 +60,9 @@ class ScriptedEngine:
                 return Cancelled("cancelled")
             listener.token(word)
             generated += 1
-        return Completion(answer, usage=Usage(prompt=prompt, generated=generated, seconds=generated / (self._rate or 1e9)))
+        return Completion(
+            answer, usage=Usage(prompt=prompt, generated=generated, seconds=generated / (self._rate or 1e9))
+        )
 
 
 def _words(text: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """How a generator asks an engine without knowing it: it yields requests and is sent their replies.
 
-    reply = yield from generate(Generate(...))      # raises EngineError where the request failed
-    replies = yield from ask_all((Generate(...), Score(...)))  # side by side; a failed one is an EngineError in its place
+reply = yield from generate(Generate(...))      # raises EngineError where the request failed
+replies = yield from ask_all((Generate(...), Score(...)))  # side by side; a failed one is an EngineError in its place
 """
 
 from __future__ import annotations

@@ -71,6 +71,18 @@ class Streams:
         target.job = job
         return True
 
+    def compact(self) -> None:
+        """Closes the gaps between live streams: llama.cpp evaluates neighbours in one pass over the weights, and
+        takes another pass for whatever stands behind a gap (measured: eight of sixteen streams, every second one,
+        take twice as long as eight neighbours; moving a stream takes milliseconds)."""
+        for gap in self.all:
+            last = max((s for s in self.live), key=lambda s: s.index, default=gap)
+            if gap.job or last.index <= gap.index:
+                continue
+            self._backend.copy(last.index, gap.index)
+            gap.cells, gap.job = list(last.cells), last.job
+            self.release(last)
+
     def release(self, stream: Stream) -> None:
         """The job is over; what the stream holds stays, for whoever continues it."""
         self._clock += 1

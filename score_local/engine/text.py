@@ -1,4 +1,4 @@
-"""From token bytes to text that can be shown: whole characters only, and nothing that may still become a stop string."""
+"""From token bytes to text that can be shown: whole characters, and nothing that may still become a stop string."""
 
 from __future__ import annotations
 

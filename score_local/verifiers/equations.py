@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+from score_local.verifiers.comparison import ROUNDING, agrees, canonical
 from score_local.verifiers.expressions import (
     EXACT,
     PRECEDENCE,
@@ -52,8 +53,6 @@ _CARELESS: tuple[Mapping[str, int], ...] = (
     {**PRECEDENCE, "+": 3, "-": 3},
 )
 _LOOSE_READINGS = (Reading(restore=True), Reading(percent="bare"), Reading(percent="relative"))
-_ROUNDING = {"/", ".", "%"}
-_FLOAT_NOISE = Fraction(1, 10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +156,14 @@ class _Equation:
         self.units = [*left.lead[-1:], *left.words, *right.lead, *right.tail[:3]]
 
     def check(self, step: int, text: str) -> Check:
-        written = " ".join(_ANNOTATION.sub("", text[self.left.start : self.right.end]).split())
+        written = _as_written(text, self.left.start, self.right.end)
         tree = _parsed(self.tokens)
         value = _value(tree)
         if tree is None or value is None or self.left.invalid:
             return Check(step, written, None)
-        return Check(step, written, self.holds(tree, value), canonical(value))
+        percent = abs(value) <= 1 and any(isinstance(target, Percent) for target in self.targets())
+        expected = f"{canonical(value * 100)}%" if percent else canonical(value)
+        return Check(step, written, self.holds(tree, value), expected)
 
     def holds(self, tree: Node, value: Fraction) -> bool | None:
         targets = self.targets()
@@ -170,7 +171,7 @@ class _Equation:
             return None
         kinds = operators(tree)
         units_differ = mixes_units(self.units)
-        if any(_agrees(value, target, kinds) for target in targets):
+        if any(agrees(value, target, kinds) for target in targets):
             return None if units_differ and kinds & {"+", "-"} else True
         if units_differ and kinds & {"+", "-"}:
             return None
@@ -180,12 +181,12 @@ class _Equation:
 
     def is_excused(self, tree: Node, value: Fraction, targets: Iterable[Node], kinds: set[str]) -> bool:
         """Whether an unwritten conversion of units or another reading of the left side would make it right."""
-        loose = bool(kinds & _ROUNDING)
+        loose = bool(kinds & ROUNDING)
         converted = [value * factor for factor in conversion_factors(self.units)]
         others = [value, *self.other_values(tree)]
         return any(
-            any(_agrees(other, target, kinds, loose) for other in others)
-            or any(_agrees(other, target, {"/"}) for other in converted)
+            any(agrees(other, target, kinds, loose) for other in others)
+            or any(agrees(other, target, {"/"}) for other in converted)
             for target in targets
         )
 
@@ -201,9 +202,11 @@ class _Equation:
     def is_doubtful(self, tree: Node) -> bool:
         """Whether words or missing pieces could explain that the sides differ."""
         left, right = self.left, self.right
-        around_left = [*left.lead[-2:], *left.words]
+        reach = 2 if left.lead[-1:] in (["of"], ["the"]) else 1
+        around_left = [*left.lead[-reach:], *left.words]
         return (
             self.cut
+            or len((left.tail or ["unit"])[-1]) == 1  # "11/4 we get X = 120"
             or left.doubtful
             or right.invalid
             or right.doubtful
@@ -223,9 +226,15 @@ class _Equation:
 
     def other_values(self, tree: Node) -> Iterator[Fraction]:
         """Values under readings that would excuse the writer."""
-        tails = [self.tokens[at + 1 :] for at, t in enumerate(self.tokens[:3]) if (t.kind, t.text) == ("op", "-")]
+        # A dash may be punctuation ("Day 1 - 5 + 3 = 8"), an "of" may belong to the words before.
+        cuts = [
+            at + 1 for at, t in enumerate(self.tokens[:3]) if t.kind == "op" and (t.text == "-" or t.start == t.end)
+        ]
+        tails = [self.tokens[at:] for at in cuts]
         longer = [joint + self.tokens for joint in self.left.joints]
-        trees = [_parsed(tokens) for tokens in [*longer, *(tail for tail in tails if len(tail) > 1)]]
+        trees = [
+            _parsed(tokens) for tokens in [_bracketed(self.tokens), *longer, *(tail for tail in tails if len(tail) > 1)]
+        ]
         trees += [_parsed(self.tokens, precedence) for precedence in _CARELESS]
         values = [_value(tree, reading) for reading in _LOOSE_READINGS] + [_value(other) for other in trees]
         yield from (value for value in values if value is not None)
@@ -237,7 +246,16 @@ def _is_share(tree: Node, tail: Sequence[str]) -> bool:
         return True
     if not isinstance(tree, Binary) or tree.op != "/" or not isinstance(tree.right, Number):
         return False
-    return abs(evaluate(tree)) < 1 and (bool(tail) or tree.right.value <= 12)
+    return len(tail) > 2 or (abs(evaluate(tree)) < 1 and (bool(tail) or tree.right.value <= 12))
+
+
+def _as_written(text: str, start: int, end: int) -> str:
+    """The equation on one line, with the brace or the dollar that closes what it opened."""
+    written = " ".join(_ANNOTATION.sub("", text[start:end]).split()).strip("*_ ")
+    closer = text[end : end + 1]
+    if (closer == "}" and written.count("{") > written.count("}")) or (closer == "$" and written.count("$") % 2):
+        written += closer
+    return written
 
 
 def _parsed(tokens: Sequence[Token], precedence: Mapping[str, int] = PRECEDENCE) -> Node | None:
@@ -273,47 +291,21 @@ def _trimmed(tokens: Sequence[Token]) -> Sequence[Token]:
     return tokens[:end]
 
 
+def _bracketed(tokens: Sequence[Token]) -> list[Token]:
+    """28 / 1/5 as 28 / (1/5)."""
+    found = list(tokens)
+    for at in range(len(tokens) - 4, -1, -1):
+        if [token.text if token.kind == "op" else token.kind for token in tokens[at : at + 4]] == [
+            "/",
+            "num",
+            "/",
+            "num",
+        ]:
+            near = tokens[at + 1]
+            found.insert(at + 4, Token(")", ")", near.end, near.end))
+            found.insert(at + 1, Token("(", "(", near.start, near.start))
+    return found
+
+
 def _is_rounded(node: Node) -> bool:
     return isinstance(node, Binary) and "." in operators(node)
-
-
-def _agrees(value: Fraction, target: Node, kinds: set[str], loose: bool = False) -> bool:
-    """Whether a value is what the target says, as exactly as the target is written."""
-    if isinstance(target, Percent) and isinstance(target.of, Number):
-        return _rounds_to(value * 100, target.of, kinds, loose) or _rounds_to(value, target.of, kinds, loose)
-    if isinstance(target, Number):
-        return _rounds_to(value, target, kinds, loose)
-    return _same(value, evaluate(target))
-
-
-def _same(value: Fraction, other: Fraction) -> bool:
-    return abs(value - other) <= _FLOAT_NOISE * abs(value)
-
-
-def _rounds_to(value: Fraction, written: Number, kinds: set[str], loose: bool) -> bool:
-    """Equal, or rounded or truncated to the decimals written; whole things are also rounded up.
-
-    Only a division, a decimal or a percentage gives something to round. Loosely, any neighbour at that precision does.
-    """
-    gap = abs(value - written.value)
-    unit = Fraction(1, 10**written.decimals)
-    if _same(value, written.value):
-        return True
-    if (written.value.denominator != 1 and not written.decimals) or gap >= unit:
-        return False
-    if loose:
-        return True
-    if not written.decimals:
-        return bool(kinds & _ROUNDING) and abs(value) >= 1
-    return 2 * gap <= unit or abs(written.value) < abs(value)
-
-
-def canonical(value: Fraction) -> str:
-    """A whole number or a decimal of at most six places where that is exact, else a fraction: 24, 2.5, 1/3."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    if 10**6 % value.denominator == 0:
-        digits = f"{abs(value.numerator) * 10**6 // value.denominator:07d}"
-        sign = "-" if value < 0 else ""
-        return f"{sign}{digits[:-6]}.{digits[-6:]}".rstrip("0")
-    return f"{value.numerator}/{value.denominator}"

@@ -7,43 +7,13 @@ words did to it is kept as flags, because a checker that drops words must know w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
 
+from score_local.verifiers.runs import Run, is_quota, is_range, is_share, matches, operator, paren
 from score_local.verifiers.tokens import Token
 
 _DETERMINERS = {"the", "his", "her", "their", "those", "these", "its", "my", "our", "your"}
+_CLAUSES = {"because", "since", "so", "therefore", "thus", "then"}
 _STAND_ALONE_LETTERS = {"a", "A", "I"}
-
-
-@dataclass(slots=True)
-class Run:
-    """Operand and operator tokens that belong together.
-
-    `lead`: words before it; `words`: all words dropped from it; `tail`: those after its last operand. `invalid`: it
-    holds a variable or an unknown quantity. `doubtful`: words may have carried meaning. `joints`: tokens that another
-    reader might put in front of it.
-    """
-
-    lead: list[str] = field(default_factory=list)
-    tokens: list[Token] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    tail: list[str] = field(default_factory=list)
-    joints: list[list[Token]] = field(default_factory=list)
-    start: int = 0
-    depth: int = 0
-    invalid: bool = False
-    doubtful: bool = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether it ends with an operand."""
-        return bool(self.tokens) and self.tokens[-1].kind in ("num", ")", "%")
-
-    @property
-    def end(self) -> int:
-        """Where its last token ends in the text."""
-        return self.tokens[-1].end if self.tokens else self.start
 
 
 def runs_of(tokens: Sequence[Token]) -> list[Run | None]:
@@ -56,7 +26,7 @@ class _Builder:
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
-        self.closing = _matches(tokens)
+        self.closing = matches(tokens)
         self.runs: list[Run | None] = []
         self.run: Run | None = None
         self.lead: list[str] = []
@@ -103,14 +73,16 @@ class _Builder:
         self.runs.append(None)
         # "- 5 + 3" may be a list item or begin with a minus.
         self.lead, self.money = [], None
-        self.joints = [[_operator("-", token)]] if token.text.strip(" \t>#_*").startswith(("-", "–")) else []
+        self.joints = [[operator("-", token)]] if token.text.strip(" \t>#_*").startswith(("-", "–")) else []
 
     def juxtaposed(self, token: Token) -> Run:
         """Two operands meet: a new run, unless the words between them were an operator in disguise."""
         old = self.run
         run = self.begin(token)
+        if old and old.invalid and not old.tail:  # the argument of a function
+            run.invalid = True
         if old and old.complete and not old.depth:
-            run.joints = [[*old.tokens, _operator(op, token)] for op in "*+-/"]
+            run.joints = [[*old.tokens, operator(op, token)] for op in "*+"]
         return run
 
     def number(self, token: Token) -> None:
@@ -137,12 +109,12 @@ class _Builder:
         return bool(tight and below and token.value < below.value)
 
     def mix(self, run: Run, token: Token) -> None:
-        run.tokens.append(_operator("&", token))
+        run.tokens.append(operator("&", token))
         if token.value.denominator != 1:
             run.tokens.append(token)
             return
         slash, below = self.tokens[self.position + 1], self.tokens[self.position + 2]
-        group = [_paren("(", token), token, slash, below, _paren(")", below)]
+        group = [paren("(", token), token, slash, below, paren(")", below)]
         run.tokens.extend(group)
         self.position += 2
 
@@ -152,12 +124,13 @@ class _Builder:
         if run is None:
             self.leading_operator(token, following)
         elif run.complete:
+            run.invalid |= len((run.tail or ["unit"])[-1]) == 1
             if token.text == "^" and run.tail:  # the square of a unit, cm^2
                 self.skip_exponent()
             elif token.text == "/" and following and following.kind == "word":
                 self.rate(run, token, following)
             else:
-                run.doubtful |= _is_range(run.tokens[-1], token, following) or _is_quota(run, token)
+                run.doubtful |= is_range(run.tokens[-1], token, following) or is_quota(run, token)
                 run.tokens.append(token)
         elif token.text in "+-":
             run.tokens.append(token)
@@ -174,6 +147,7 @@ class _Builder:
     def rate(self, run: Run, token: Token, following: Token) -> None:
         """A slash before a word names a unit, $5/hour; with spaces it may divide by something."""
         run.doubtful |= token.start > run.tokens[-1].end and following.start > token.end
+        run.invalid |= len(following.text) == 1
         self.position += 1
 
     def leading_operator(self, token: Token, following: Token | None) -> None:
@@ -207,6 +181,7 @@ class _Builder:
         inner = self.ahead()
         if close is not None and inner and inner.kind == "word":
             run.words.extend(t.text.lower() for t in self.tokens[self.position : close] if t.kind == "word")
+            run.doubtful |= token.start == run.tokens[-1].end  # 2(losses)
             run.doubtful |= any(t.kind in ("num", "opaque") for t in self.tokens[self.position : close])
             self.position = close
             return False
@@ -214,10 +189,10 @@ class _Builder:
         if close is None or run.tail:
             self.juxtaposed(token)
         elif token.text == "frac" and last.kind == "num" and last.value.denominator == 1:
-            run.tokens.append(_operator("&", token))
+            run.tokens.append(operator("&", token))
         else:
             run.doubtful |= token.start > last.end
-            run.tokens.append(_operator("*", token))
+            run.tokens.append(operator("*", token))
         return True
 
     def close(self, token: Token) -> None:
@@ -236,6 +211,9 @@ class _Builder:
 
     def word(self, token: Token) -> None:
         text = token.text
+        if text.lower() in _CLAUSES:
+            self.stop(token)
+            return
         if self.run is None:
             self.lead.append(text.lower())
             self.money = None
@@ -260,8 +238,8 @@ class _Builder:
         skipped = 1
         while (word := self.ahead(skipped)) and (word.kind == "currency" or word.text.lower() in _DETERMINERS):
             skipped += 1
-        if not run.tail and _is_share(run.tokens) and word and word.kind in ("num", "("):
-            run.tokens.append(_operator("*", token))
+        if not run.tail and is_share(run.tokens) and word and word.kind in ("num", "("):
+            run.tokens.append(operator("*", token))
             self.position += skipped - 1
         else:
             run.words.append("of")
@@ -280,41 +258,3 @@ class _Builder:
         else:
             self.lead.append("$")
             self.money = token
-
-
-def _matches(tokens: Sequence[Token]) -> dict[int, int]:
-    """Opening bracket index to closing bracket index."""
-    stack: list[int] = []
-    pairs: dict[int, int] = {}
-    for index, token in enumerate(tokens):
-        if token.kind == "(":
-            stack.append(index)
-        elif token.kind == ")" and stack:
-            pairs[stack.pop()] = index
-    return pairs
-
-
-def _operator(text: str, near: Token) -> Token:
-    return Token("op", text, near.start, near.start)
-
-
-def _paren(text: str, near: Token) -> Token:
-    return Token("(" if text == "(" else ")", text, near.end, near.end)
-
-
-def _is_share(tokens: Sequence[Token]) -> bool:
-    last = tokens[-1]
-    fraction = last.kind == "num" and (last.value.denominator != 1 or (len(tokens) > 1 and tokens[-2].text == "/"))
-    return last.kind in ("%", ")") or fraction
-
-
-def _is_range(left: Token, op: Token, right: Token | None) -> bool:
-    """5-10 without spaces, growing: more likely a range (or a telephone number) than a difference."""
-    if op.text != "-" or right is None or right.kind != "num" or left.kind != "num":
-        return False
-    return left.end == op.start and op.end == right.start and Fraction(left.value) < right.value
-
-
-def _is_quota(run: Run, op: Token) -> bool:
-    """The second slash of "24 degrees / 3 degrees/5%" may belong to a unit."""
-    return op.text == "/" and bool(run.tail) and len(run.tokens) > 1 and run.tokens[-2].text == "/"

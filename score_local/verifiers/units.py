@@ -46,12 +46,17 @@ _SCALES = {
     "billion": 10**9,
     "k": 1000,
 }
-_COUNTING = frozenset(
-    """half halves third thirds fourth fourths fifth fifths quarter quarters double doubled triple tripled
-    two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty seventy eighty
-    ninety hundred hundreds couple pair pairs squared cubed root percentage factorial remainder""".split()
-)
-_OPERATING = frozenset("twice thrice times square cube average mean sum product difference quotient less mod".split())
+_COUNTING = {
+    *("half", "halves", "third", "thirds", "fourth", "fourths", "fifth", "fifths", "quarter", "quarters"),
+    *("double", "doubled", "triple", "tripled", "squared", "cubed", "couple", "pair", "pairs", "percentage"),
+    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "fifteen"),
+    *("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "hundreds"),
+    *("factorial", "remainder", "root"),
+}
+_OPERATING = {
+    *("twice", "thrice", "times", "square", "cube", "average", "mean", "less", "mod"),
+    *("sum", "product", "difference", "quotient"),
+}
 _RATE_WORDS = {"per", "a", "an", "each", "every"}
 
 

@@ -18,7 +18,8 @@ from score_local.engine.protocol import Engine, Reply, Request
 VOCABULARY = 260
 END, TURN = 256, 257  # end of turn; opens a turn
 TEMPLATE = (
-    "{% for m in messages %}<t>{{ m.role }}:{{ m.content }}<e>{% endfor %}{% if add_generation_prompt %}<t>assistant:{% endif %}"
+    "{% for m in messages %}<t>{{ m.role }}:{{ m.content }}<e>{% endfor %}"
+    "{% if add_generation_prompt %}<t>assistant:{% endif %}"
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from score_local.engine.backend import DecodeError, NoRoom
+from score_local.engine.backend import DecodeError, NoRoom, Row
 from score_local.engine.protocol import Completion, Generate, Message, Request, Sampling, Score, Scores
 from score_local.engine.streams import WORTH_IT
 from score_local.errors import Cancelled, EngineError, TooLong
@@ -98,6 +98,27 @@ def test_samples_of_a_problem_pay_for_its_prompt_once() -> None:
     engine.close()
     assert usages[0].reused == 0
     assert all(usage.prompt - usage.reused <= WORTH_IT for usage in usages[1:])
+
+
+def test_gaps_between_live_streams_are_closed() -> None:
+    backend = FakeBackend(streams=4)
+    rows: list[list[int]] = []
+    decode = backend.decode
+
+    def spy(batch: Sequence[Row], adapter: str | None) -> object:
+        rows.append(sorted({row.stream for row in batch}))
+        return decode(batch, adapter)
+
+    backend.decode = spy  # type: ignore[method-assign,assignment]
+    engine = fake_engine(backend)
+    ears = [Ear() for _ in range(4)]
+    for i, ear in enumerate(ears):
+        engine.submit(generate(f"question {i}", seed=i + 1, limit=[5, 60, 10, 60][i]), ear)
+    assert [essence(ear.reply()) for ear in ears] == [
+        alone(generate(f"question {i}", seed=i + 1, limit=[5, 60, 10, 60][i])) for i in range(4)
+    ]
+    engine.close()
+    assert all(streams == list(range(len(streams))) for streams in rows)
 
 
 def test_an_activated_adapter_reuses_what_the_base_computed() -> None:

@@ -1,0 +1,39 @@
+"""Read the final answer from a solution, and say whether two answers are the same.
+
+Three kinds: a number, a choice letter, an expression. What cannot be read is None, *unknown*; what cannot be compared
+is unknown as well, never "different". Reasoning inside think blocks is not part of the answer.
+"""
+
+from __future__ import annotations
+
+from score_local.answers import choice, expression, number
+from score_local.answers.final import final_answer
+from score_local.answers.number import parse_number
+from score_local.answers.thought import split_thought
+from score_local.problem import AnswerKind
+
+__all__ = ["equal", "extract", "parse_number", "split_thought"]
+
+
+def extract(text: str, kind: AnswerKind, choices: tuple[str, ...] = ()) -> str | None:
+    """The final answer of a solution in its canonical form ("1200", "-1/3", "B", "x + 1"), or None where unknown.
+
+    The last box is trusted first, then the last phrase such as "the answer is" or "####". Nothing else is an answer:
+    the last number of a text is not taken for one.
+    """
+    _, solution = split_thought(text)
+    if kind == "choice":
+        return choice.extract(solution, choices)
+    final = final_answer(solution)
+    if final is None:
+        return None
+    return number.canonical(final.text) if kind == "number" else expression.canonical(final)
+
+
+def equal(left: str | None, right: str | None, kind: AnswerKind) -> bool | None:
+    """Whether two answers are the same; None where either is missing, cannot be read, or cannot be compared."""
+    if left is None or right is None:
+        return None
+    if kind == "choice":
+        return choice.equal(left, right)
+    return number.equal(left, right) if kind == "number" else expression.equal(left, right)

@@ -1,0 +1,90 @@
+"""Kind "choice": a letter, or the text of exactly one of the choices.
+
+A letter is taken where it stands as a label: alone, in brackets, before a full stop, after "option". The article in
+"the answer is a dog" is no label. Two different letters, or a letter beside the text of another choice, are unknown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from score_local.answers.final import Final, final_answer
+from score_local.answers.plain import plain
+from score_local.problem import CHOICE_LETTERS
+
+_ALONE = re.compile(r"[\s(\[\"']*([A-Ja-j])[\s)\]\"'.:,]*")
+_LABELLED = re.compile(
+    r"""
+    (?:(?i:the\s+)?(?i:option|choice|letter|answer)\s+)? (?:
+      [(\[] \s* ([A-Ja-j]) \s* [)\]] [.:]?
+    | ([A-Jb-hj]) (?: \s*[:)\]] | \.(?!\w) | (?=,\s) | \s+[-–—](?=\s) )
+    )
+    """,
+    re.VERBOSE,
+)
+_OPTION = re.compile(r"(?i:the\s+)?(?i:option|choice|letter)\s+([A-J])\b")
+_CAPITAL = re.compile(r"([B-HJ])(?=\s)")  # "B is right", but neither "A dog" nor "I think"
+_OTHER = re.compile(
+    r"[(\[]([A-J])[)\]] | \b(?i:or|and|not|option|choice)\s+(?i:option|choice)?\s*([A-J])\b | [,/&]\s*([A-J])\b",
+    re.VERBOSE,
+)
+_WHOLE = re.compile(r"\s*(?:[(\[][A-Ja-j][)\]]|[A-J](?=\s*(?:[.:)]|$)))[^\n]*\s*")
+
+
+def extract(solution: str, choices: tuple[str, ...]) -> str | None:
+    """The letter that a solution (without its think block) ends on. A reply that is only a labelled choice counts."""
+    final = final_answer(solution)
+    if final is None and _WHOLE.fullmatch(solution):
+        final = Final(solution.strip(), boxed=False)
+    if final is None or len(final.text) > 2000:
+        return None
+    return _letter(plain(final.text), final.boxed, choices)
+
+
+def equal(left: str, right: str) -> bool | None:
+    """Equality of two letters, as "B", "b" or "(B)"; None where either is none."""
+    letters = [match[1].upper() if (match := _ALONE.fullmatch(side)) else None for side in (left, right)]
+    return None if None in letters else letters[0] == letters[1]
+
+
+def _letter(stated: str, boxed: bool, choices: tuple[str, ...]) -> str | None:
+    if alone := _ALONE.fullmatch(stated):
+        # A sentence cut off after its article also ends in "a".
+        return _offered(alone[1], choices) if boxed or stated[0] not in "ai" else None
+    by_text = _by_text(stated, choices)
+    if by_text is not None:
+        return by_text
+    label, rest = _label(stated)
+    if label is None or _others(rest) - {label}:
+        return None
+    named = _by_text(rest, choices)
+    return _offered(label, choices) if named in (None, label) else None
+
+
+def _label(stated: str) -> tuple[str | None, str]:
+    """The label that a statement begins with, and what follows it."""
+    for pattern in (_LABELLED, _OPTION, _CAPITAL):
+        if match := pattern.match(stated):
+            return next(filter(None, match.groups())).upper(), stated[match.end() :]
+    return None, stated
+
+
+def _others(rest: str) -> set[str]:
+    return {letter for groups in _OTHER.findall(rest) for letter in groups if letter}
+
+
+def _offered(letter: str, choices: tuple[str, ...]) -> str | None:
+    offered = CHOICE_LETTERS[: len(choices)] if choices else CHOICE_LETTERS
+    return letter.upper() if letter.upper() in offered else None
+
+
+def _by_text(stated: str, choices: tuple[str, ...]) -> str | None:
+    """The letter of the one choice with this text; None where there is none or more than one."""
+    wanted = _normal(stated)
+    found = [letter for letter, text in zip(CHOICE_LETTERS, choices, strict=False) if _normal(plain(text)) == wanted]
+    return found[0] if wanted and len(found) == 1 else None
+
+
+def _normal(text: str) -> str:
+    words = " ".join(text.casefold().split()).strip(" .,:;!\"'`*()")
+    return re.sub(r"^(?:an?|the)\s+(?=\S)", "", words)

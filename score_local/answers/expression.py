@@ -1,0 +1,82 @@
+"""Kind "expression": formulas, sets, intervals, words; compared with Math-Verify.
+
+Math-Verify (SymPy) may think for ever or fill the memory, and its own time limit works in the main thread only. So it
+runs in a worker process, which is killed when it takes too long; this module imports it nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from score_local.answers.final import Final
+from score_local.answers.number import parse_number, spell
+from score_local.answers.process import Worker
+
+MAX_LENGTH = 1000  # characters of an expression; no answer is longer
+
+_ROOT = Path(__file__).parent.parent.parent
+_worker = Worker("score_local.answers.worker", cwd=_ROOT)
+
+_MATH = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$?([^$]+)\$\$?")
+# No units, percent signs or brackets: those mean more here than in a number.
+_NUMERIC = re.compile(r"(?:[-−+\d.,/{}\s]|\\[dtc]?frac|\\[!,])+")
+
+
+def canonical(final: Final) -> str | None:
+    """The expression with its white space made even; a plain number in its canonical spelling."""
+    stated = final.text if final.boxed else _formula(final.text)
+    stated = " ".join(stated.split()).strip("`*$ ")
+    if not stated or len(stated) > MAX_LENGTH:
+        return None
+    value = _plain_value(stated)
+    return stated if value is None else spell(value)
+
+
+def equal(left: str, right: str, worker: Worker = _worker) -> bool | None:
+    """Whether two expressions are mathematically the same; None where either cannot be read or it takes too long."""
+    if max(len(left), len(right)) > MAX_LENGTH or not _squeezed(left) or not _squeezed(right):
+        return None
+    if _squeezed(left) == _squeezed(right):
+        return True
+    values = _plain_value(left), _plain_value(right)
+    if None not in values:
+        return values[0] == values[1]
+    verdict = worker.ask({"left": left, "right": right})
+    return verdict if isinstance(verdict, bool) else None
+
+
+def same_by_math_verify(left: str, right: str) -> bool | None:
+    """Math-Verify's verdict, with no time limit of its own; None where a side is no expression. For the worker.
+
+    It treats "x = 5" and "5" differently on the two sides, so both orders are tried.
+    """
+    from math_verify import verify
+
+    sides = _parsed(left), _parsed(right)
+    if not all(sides):
+        return None
+    orders = (sides, sides[::-1])
+    return any(verify(gold, target, timeout_seconds=None, raise_on_error=True) for gold, target in orders)
+
+
+def _parsed(text: str) -> list[object]:
+    from math_verify import parse
+
+    found = parse(rf"\boxed{{{text}}}", parsing_timeout=None, raise_on_error=True)
+    return [expression for expression in found if not isinstance(expression, str)]  # a string is what it could not read
+
+
+def _formula(sentence: str) -> str:
+    """The formula of a sentence that holds exactly one, else the sentence."""
+    formulas = ["".join(groups) for groups in _MATH.findall(sentence)]
+    return formulas[0] if len(formulas) == 1 else sentence
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+|\\[,;:! ]|\\(?:left|right)(?![A-Za-z])", "", text.strip("$ "))
+
+
+def _plain_value(text: str) -> Fraction | None:
+    return parse_number(text) if _NUMERIC.fullmatch(text) else None

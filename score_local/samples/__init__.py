@@ -1,0 +1,1 @@
+"""The problem files that ship with score-local; read through `importlib.resources`."""

@@ -1,0 +1,98 @@
+"""Kind "choice": a row per rule, with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from score_local.answers import equal, extract
+
+ANIMALS = ("cat", "dog", "polar bear", "Vitamin C", "12")
+
+ROWS = [
+    (r"\boxed{B}", "B", "a letter in a box"),
+    (r"\boxed{b}", "B", "a small one"),
+    (r"\boxed{a}", "A", "in a box even this is no article"),
+    (r"\boxed{\text{B}}", "B", "LaTeX text"),
+    (r"\boxed{\textbf{(B)}}", "B", "bold, in brackets"),
+    (r"\boxed{B. dog}", "B", "the letter and its text"),
+    (r"\boxed{(B) a dog}", "B", "the article of the text does not count"),
+    (r"\boxed{B. cat}", None, "the letter of one and the text of another"),
+    (r"\boxed{Dog}", "B", "the text of one choice"),
+    (r"\boxed{\text{polar  bear}}", "C", "white space does not count"),
+    (r"\boxed{12}", "E", "a text may be a number"),
+    (r"\boxed{bear}", None, "half a text is no choice"),
+    (r"\boxed{F}", None, "a letter that was not offered"),
+    (r"\boxed{B", None, "cut off"),
+    (r"\boxed{B and C}", None, "two letters"),
+    (r"\boxed{B}, \boxed{C}", None, "two boxes, one answer"),
+    (r"\boxed{A, B}", None, "a list"),
+    (r"The answer is A. \boxed{B}", "B", "a box before a phrase"),
+    ("The answer is B.", "B", "a phrase"),
+    ("The answer is (B).", "B", "in brackets"),
+    ("The answer is **B**", "B", "Markdown"),
+    ("The correct answer is option B", "B", "with a noun"),
+    ("The answer is B because dogs bark.", "B", "with a reason"),
+    ("The answer is B, since a cat does not.", "B", "with a reason after a comma"),
+    ("The answer is B which barks", "B", "a capital that is no English word"),
+    ("Answer: B. dog", "B", "the letter and its text"),
+    ("Answer: D. Vitamin C", "D", "a letter inside the text is not a second one"),
+    ("Answer: B) dog", "B", "another bracket"),
+    ("#### B", "B", "the GSM8K mark"),
+    ("The answer is a dog.", "B", "the article is not A, the text is B"),
+    ("The answer is a cow.", None, "the article is not A"),
+    ("The answer is A cow.", None, "nor when it is written large"),
+    ("The answer is a", None, "cut off after the article"),
+    ("The answer is (a).", "A", "brackets make a label of it"),
+    ("The answer is e.g. this", None, "an abbreviation is no label"),
+    ("The answer is I think that", None, "nor is a pronoun"),
+    ("The answer is either A or B.", None, "two letters"),
+    ("The answer is B or (C).", None, "two letters"),
+    ("The answer is not B.", None, "a denial"),
+    ("(B)", "B", "the whole reply is a label"),
+    ("B", "B", "the whole reply is a letter"),
+    ("B. dog", "B", "the whole reply is a labelled choice"),
+    ("A dog barks, so it may be B.", None, "a sentence is not"),
+    ("<think>The answer is A.</think>\\boxed{B}", "B", "thoughts are not answers"),
+    ("", None, "nothing"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected", "reason"), ROWS)
+def test_extract(text: str, expected: str | None, reason: str) -> None:
+    assert extract(text, "choice", ANIMALS) == expected, reason
+
+
+def test_two_choices_with_one_text_are_unknown() -> None:
+    assert extract(r"\boxed{dog}", "choice", ("dog", "a dog")) is None
+
+
+def test_a_letter_goes_before_a_text() -> None:
+    assert extract(r"\boxed{A}", "choice", ("B", "A")) == "A"
+
+
+def test_without_choices_every_letter_is_offered() -> None:
+    assert extract(r"\boxed{J}", "choice") == "J"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected", "reason"),
+    [
+        ("B", "B", True, "the same"),
+        ("B", "(b)", True, "spelling"),
+        ("B", "C", False, "another"),
+        ("B", "dog", None, "not a letter"),
+        ("B", None, None, "missing"),
+    ],
+)
+def test_equality(left: str, right: str | None, expected: bool | None, reason: str) -> None:
+    assert equal(left, right, "choice") is expected, reason
+    assert equal(right, left, "choice") is expected, reason
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.lists(st.sampled_from([*"AaBC.()", " or ", " ", "dog", "I "])).map("".join)))
+def test_any_text_gives_an_offered_letter_or_nothing(text: str) -> None:
+    for stated in (text, rf"\boxed{{{text}}}", f"The answer is {text}"):
+        assert extract(stated, "choice", ANIMALS) in (None, *"ABCDE")

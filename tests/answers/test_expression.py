@@ -1,0 +1,138 @@
+"""Kind "expression": extraction, equality through Math-Verify, and a comparison that never ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from score_local.answers import equal, expression, extract
+from score_local.answers.process import Worker
+
+ROOT = Path(__file__).parent.parent.parent
+ENDLESS = "9^{9^{9^{9}}}"
+
+EXTRACTIONS = [
+    (r"\boxed{x^2 + 1}", "x^2 + 1", "a box"),
+    ("\\boxed{x^2\n +  1}", "x^2 + 1", "white space is made even"),
+    (r"\boxed{\{1, 2\}}", r"\{1, 2\}", "escaped braces are not counted"),
+    (r"\boxed{\frac{\sqrt{3}}{2}}", r"\frac{\sqrt{3}}{2}", "nested braces"),
+    (r"\boxed{\frac{1}{2}}", "0.5", "a plain number votes with its other spellings"),
+    (r"\boxed{50\%}", r"50\%", "but a percent sign means something here"),
+    (r"$x = \boxed{2}$ or $\boxed{3}$", "2, 3", "two boxes are a list"),
+    (r"The answer is $x^2 + 1$.", "x^2 + 1", "a formula in a phrase"),
+    (r"The answer is \(x^2\) for all x.", "x^2", "the one formula of a sentence"),
+    ("Final answer: 2x + 1", "2x + 1", "no mark-up at all"),
+    ("The answer is 2x, since y = 0.", "2x", "the reason and its comma go"),
+    (r"\boxed{x^2", None, "cut off"),
+    ("x^2 + 1", None, "no statement"),
+    (r"\boxed{" + "x + " * 400 + "1}", None, "no answer is that long"),
+]
+
+EQUALITIES = [
+    ("x + 1", "x+1", True, "white space"),
+    (r"\left(1, 2\right)", "(1,2)", True, "sizes of brackets"),
+    ("0.5", r"\frac{1}{2}", True, "plain numbers"),
+    ("2", "3", False, "plain numbers"),
+    ("(x+1)^2", "x^2 + 2x + 1", True, "algebra"),
+    ("(x+1)^2", "x^2 + 1", False, "algebra"),
+    (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}", True, "roots"),
+    ("x = 5", "5", True, "an assignment, on either side"),
+    (r"\{1, 2\}", r"\{2, 1\}", True, "a set has no order"),
+    ("(1, 2)", "(2, 1)", False, "a pair has"),
+    (r"50\%", "0.5", True, "percent of an expression"),
+    (r"\text{even}", r"\text{odd}", False, "words"),
+    ("2x +", "2x", None, "no expression"),
+    ("", "", None, "nothing is not equal to nothing"),
+    ("x", None, None, "missing"),
+    ("x" * 2000, "y", None, "too long to try"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected", "reason"), EXTRACTIONS)
+def test_extract(text: str, expected: str | None, reason: str) -> None:
+    assert extract(text, "expression") == expected, reason
+
+
+@pytest.mark.parametrize(("left", "right", "expected", "reason"), EQUALITIES)
+def test_equality(left: str, right: str | None, expected: bool | None, reason: str) -> None:
+    assert equal(left, right, "expression") is expected, reason
+    assert equal(right, left, "expression") is expected, reason
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_extraction_never_raises(text: str) -> None:
+    extract(rf"\boxed{{{text}", "expression")
+    extract(rf"\boxed{{{text}}}", "expression")
+    extract(f"The answer is ${text}$", "expression")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(alphabet=r"\{}()[]^_+-=,./x1frac ", max_size=12))
+def test_the_worker_survives_any_text(text: str) -> None:
+    assert equal(text, "x + 1", "expression") in (True, False, None)
+    assert equal(text, text, "expression") in (True, None)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    made = Worker("score_local.answers.worker", cwd=ROOT, limit=2.0)
+    yield made
+    made.close()
+
+
+def test_a_comparison_without_end_is_unknown_and_the_next_one_works(worker: Worker) -> None:
+    assert expression.equal("x + 1", "1 + x", worker) is True  # started: the limit below is for the comparison alone
+    started = time.monotonic()
+    assert expression.equal(ENDLESS, "5", worker) is None
+    assert time.monotonic() - started < 10
+    assert expression.equal("x + 1", "1 + x", worker) is True
+
+
+def test_a_worker_that_was_killed_is_replaced(worker: Worker) -> None:
+    assert expression.equal("x + 1", "1 + x", worker) is True
+    assert worker._process is not None
+    worker._process.kill()
+    assert expression.equal("x + 1", "1 + x", worker) is None
+    assert expression.equal("x + 1", "1 + x", worker) is True
+
+
+def test_threads_share_the_worker(worker: Worker) -> None:
+    powers = range(2, 8)
+    with ThreadPoolExecutor(6) as pool:
+        same = list(pool.map(lambda n: expression.equal(f"x^{n} + y", f"y + x^{n}", worker), powers))
+        other = list(pool.map(lambda n: expression.equal(f"x^{n} + y", "y + x", worker), powers))
+    assert same == [True] * 6
+    assert other == [False] * 6
+
+
+def test_a_worker_that_cannot_start_is_unknown(tmp_path: Path) -> None:
+    assert Worker("no_such_module", cwd=tmp_path).ask({"left": "x", "right": "y"}) is None
+    assert Worker("score_local.answers.worker", cwd=tmp_path / "missing").ask({"left": "x", "right": "y"}) is None
+
+
+def test_a_worker_that_never_gets_ready_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "asleep.py").write_text("import time; time.sleep(60)", encoding="utf-8")
+    asleep = Worker("asleep", cwd=tmp_path, start_limit=0.5)
+    started = time.monotonic()
+    assert asleep.ask({"left": "x", "right": "y"}) is None
+    assert time.monotonic() - started < 10
+
+
+def test_the_worker_ends_with_its_stdin() -> None:
+    command = [sys.executable, "-m", "score_local.answers.worker"]
+    done = subprocess.run(command, cwd=ROOT, input=b"not json\n", capture_output=True, timeout=60, check=True)
+    assert done.stdout.split() == [b"true", b"null"]
+
+
+def test_importing_the_package_imports_no_sympy() -> None:
+    program = "import sys, score_local.answers; sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
