@@ -1,0 +1,48 @@
+"""Policy files: defaults, flags over files, and refusals that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from score_local.errors import PolicyError
+from score_local.policy import Policy, load_policy
+
+
+def test_no_file_is_all_defaults() -> None:
+    assert load_policy(None) == Policy()
+
+
+def test_flags_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text('seed = 3\n[verify]\nthreshold = 0.7\nverifiers = ["arithmetic"]\n[refine]\nwhen = "always"\n')
+    policy = load_policy(file, {"verify.threshold": 0.9, "adapters.refiner": "r.gguf"})
+    assert (policy.seed, policy.verify.threshold, policy.verify.verifiers) == (3, 0.9, ("arithmetic",))
+    assert policy.refine.when == "always" and policy.adapter("refiner") == "refiner" and policy.adapter("solver") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[verify]\ntreshold = 0.7", r"unknown field `treshold`.*verify.*Known keys: .*verify\.threshold"),
+        ("[verify]\nthreshold = 1.5", r"<= 1\.0.*verify\.threshold"),
+        ('[verify]\nverifiers = ["gpt4"]', r"gpt4"),
+        ("[refine]\nrounds = 0", r">= 1.*refine\.rounds"),
+        ("[solve]\nmax_tokens = true", r"solve\.max_tokens"),
+        ('[adapters]\njudge = "x"', r"judge"),
+        ("seed = -1", r">= 0.*seed"),
+        ("seed = ", r"not a TOML file.*Mend that line"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(text)
+    with pytest.raises(PolicyError, match=told) as caught:
+        load_policy(file)
+    assert "\n" not in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"none\.toml: No such file.*--policy"):
+        load_policy(tmp_path / "none.toml")
