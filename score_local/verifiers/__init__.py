@@ -1,1 +1,1 @@
-"""Verifiers: one file each; every one says how likely an attempt is wrong, or that it cannot tell."""
+"""Who doubts a solution: one file a verifier, each a generator like the loop itself."""

@@ -1,0 +1,1 @@
+"""The convert tool's place: an adapter in, a proven GGUF out."""
