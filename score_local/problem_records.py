@@ -126,10 +126,11 @@ def _from_batch(record: Record) -> Record:
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
         raise InputError("the request has no list of messages", next=MESSAGES_WANTED)
     system = [_content(m) for m in messages if m.get("role") in ("system", "developer")]
-    user = [_content(m) for m in messages if m.get("role") == "user"]
+    user = [m for m in messages if m.get("role") == "user"]
     if not user:
         raise InputError("the request has no message of the user", next=MESSAGES_WANTED)
-    question = "\n\n".join(part for part in [*system, user[-1]] if part) if user[-1] else ""
+    asked = _content(user[-1])
+    question = "\n\n".join([*filter(None, system), asked]) if asked else ""
     return {**record, "id": record.get("custom_id"), "question": question}
 
 
@@ -142,9 +143,8 @@ def _content(message: Record) -> str:
 def _part(part: object) -> str:
     text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None
     if not isinstance(text, str):
-        raise InputError(
-            "a message holds something other than text", next="Only text can be read: remove the other parts"
-        )
+        what = "a message holds something other than text"
+        raise InputError(what, next="Only text can be read: remove the other parts")
     return text
 
 

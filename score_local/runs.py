@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,8 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise _write_error(path, error) from error
 
 
@@ -223,10 +225,8 @@ def _write_all(file: FileIO, content: bytes) -> None:
 
 def _truncate(file: FileIO, size: int) -> None:
     """Takes back half a line. What cannot be taken back now is when the run is resumed."""
-    try:
+    with suppress(OSError):
         os.ftruncate(file.fileno(), size)
-    except OSError:
-        return
 
 
 def _pretty(content: msgspec.Struct | Mapping[str, Any]) -> bytes:

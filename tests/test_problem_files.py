@@ -108,6 +108,7 @@ BATCHES = [
     ("a system message", batch_line(SYSTEM, USER), Problem("r-1", f"Be brief.\n\n{Q}")),
     ("parts", batch_line(PARTS), Problem("r-1", "How\nmany?")),
     ("the last user message", batch_line(*OLD, USER), Problem("r-1", Q)),
+    ("an image before", batch_line({"role": "user", "content": [{"type": "image_url"}]}, USER), Problem("r-1", Q)),
     ("with a gold answer", batch_line(USER, answer=5), Problem("r-1", Q, "5")),
 ]
 

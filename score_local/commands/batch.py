@@ -22,7 +22,7 @@ from score_local.evaluate import tables
 from score_local.loop import self_correct
 from score_local.policy import Policy
 from score_local.problem import Problem
-from score_local.problem_files import read_problems
+from score_local.problem_files import ProblemFile, read_problems
 from score_local.runs import Run, manifest_of, start_run
 from score_local.schedule import Scheduler
 from score_local.trace import Trace
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             finally:
                 engine.close()
         traces = [run_.done[p.id] for p in problems if p.id in run_.done]
-        _finish(options, run_, traces, policy)
+        _finish(options, run_, traces, file)
     if interrupted:
         print(f"score-local: interrupted; go on with: --run {folder} --resume", file=sys.stderr)
         return 130
@@ -84,12 +84,13 @@ def _widest(problems: Sequence[Problem], policy: Policy) -> int:
     return len(problems) * max(1, samples)
 
 
-def _finish(options: argparse.Namespace, run_: Run, traces: list[Trace], policy: Policy) -> None:
+def _finish(options: argparse.Namespace, run_: Run, traces: list[Trace], file: ProblemFile) -> None:
     """Summary, answers, table."""
-    summary = summarize(traces, threshold=policy.verify.threshold, wall_seconds=sum(trace.wall for trace in traces))
+    summary = summarize(traces, threshold=run_.manifest.policy.verify.threshold, wall_seconds=sum(trace.wall for trace in traces))
     run_.write_summary(summary)
     if options.output:
-        answer_files.write_answers(options.output, traces)
+        rows = answer_files.answer_rows([problem.id for problem in file.problems], traces, file.faults)
+        answer_files.write_answers(options.output, rows, str(run_.folder))
     talk = sys.stderr if options.output == "-" else sys.stdout
     plain = not talk.isatty()
     tables.traces_table(traces, talk, plain=plain)

@@ -31,7 +31,8 @@ def run(options: argparse.Namespace) -> int:
     name = f"summary-{options.threshold:.2f}" + (f"-{'-'.join(verifiers)}" if options.verifiers else "")
     write_whole(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     if options.output:
-        answer_files.write_answers(options.output, traces)
+        rows = answer_files.answer_rows([trace.id for trace in traces], traces)
+        answer_files.write_answers(options.output, rows, str(folder))
     talk = sys.stderr if options.output == "-" else sys.stdout
     if options.markdown:
         print(tables.markdown(summary), file=talk)

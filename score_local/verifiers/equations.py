@@ -8,26 +8,16 @@ numbers were combined, only whether what is written adds up.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 from score_local.verifiers.comparison import ROUNDING, agrees, canonical
-from score_local.verifiers.expressions import (
-    EXACT,
-    PRECEDENCE,
-    Binary,
-    CannotTellError,
-    Node,
-    Number,
-    Percent,
-    Reading,
-    evaluate,
-    operators,
-    parse,
-)
-from score_local.verifiers.segments import Run, runs_of
+from score_local.verifiers.expressions import Binary, Node, Number, Percent, evaluate, operators
+from score_local.verifiers.readings import other_values, parsed, value_of
+from score_local.verifiers.runs import Run
+from score_local.verifiers.segments import runs_of
 from score_local.verifiers.tokens import Token, tokenize
 from score_local.verifiers.units import (
     ABOUT,
@@ -45,14 +35,6 @@ _STEP = re.compile(
 _NUMBERED = re.compile(r"(?m)^[ \t>#*_]{0,9}\d{1,3}[.)](?=[\s*])")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 _ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>")
-
-# Precedences that careless writers have in mind: left to right, a / (b c), (a + b) (c + d).
-_CARELESS: tuple[Mapping[str, int], ...] = (
-    {**PRECEDENCE, "*": 1, "/": 1},
-    {**PRECEDENCE, "*": 3},
-    {**PRECEDENCE, "+": 3, "-": 3},
-)
-_LOOSE_READINGS = (Reading(restore=True), Reading(percent="bare"), Reading(percent="relative"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +139,8 @@ class _Equation:
 
     def check(self, step: int, text: str) -> Check:
         written = _as_written(text, self.left.start, self.right.end)
-        tree = _parsed(self.tokens)
-        value = _value(tree)
+        tree = parsed(self.tokens)
+        value = value_of(tree)
         if tree is None or value is None or self.left.invalid:
             return Check(step, written, None)
         percent = abs(value) <= 1 and any(isinstance(target, Percent) for target in self.targets())
@@ -183,7 +165,7 @@ class _Equation:
         """Whether an unwritten conversion of units or another reading of the left side would make it right."""
         loose = bool(kinds & ROUNDING)
         converted = [value * factor for factor in conversion_factors(self.units)]
-        others = [value, *self.other_values(tree)]
+        others = [value, *other_values(tree, self.tokens, self.left.joints)]
         return any(
             any(agrees(other, target, kinds, loose) for other in others)
             or any(agrees(other, target, {"/"}) for other in converted)
@@ -197,7 +179,7 @@ class _Equation:
         if tokens[first : first + 1] and tokens[first].kind == "%":
             first += 1
         parts = [tokens[:first]] if self.right.invalid else [_trimmed(tokens), tokens[:first]]
-        return [node for node in map(_parsed, parts) if node and _value(node) is not None]
+        return [node for node in map(parsed, parts) if node and value_of(node) is not None]
 
     def is_doubtful(self, tree: Node) -> bool:
         """Whether words or missing pieces could explain that the sides differ."""
@@ -224,21 +206,6 @@ class _Equation:
         loose = (node for node in targets if self.approximate or _is_rounded(node))
         return any(abs(evaluate(node) - value) <= allowed * abs(value) for node in loose)
 
-    def other_values(self, tree: Node) -> Iterator[Fraction]:
-        """Values under readings that would excuse the writer."""
-        # A dash may be punctuation ("Day 1 - 5 + 3 = 8"), an "of" may belong to the words before.
-        cuts = [
-            at + 1 for at, t in enumerate(self.tokens[:3]) if t.kind == "op" and (t.text == "-" or t.start == t.end)
-        ]
-        tails = [self.tokens[at:] for at in cuts]
-        longer = [joint + self.tokens for joint in self.left.joints]
-        trees = [
-            _parsed(tokens) for tokens in [_bracketed(self.tokens), *longer, *(tail for tail in tails if len(tail) > 1)]
-        ]
-        trees += [_parsed(self.tokens, precedence) for precedence in _CARELESS]
-        values = [_value(tree, reading) for reading in _LOOSE_READINGS] + [_value(other) for other in trees]
-        yield from (value for value in values if value is not None)
-
 
 def _is_share(tree: Node, tail: Sequence[str]) -> bool:
     """A plain fraction of something: "1/3 of the apples = 10", "1/2 hour = 30 minutes", "1/4 = 15"."""
@@ -258,20 +225,6 @@ def _as_written(text: str, start: int, end: int) -> str:
     return written
 
 
-def _parsed(tokens: Sequence[Token], precedence: Mapping[str, int] = PRECEDENCE) -> Node | None:
-    try:
-        return parse(tokens, precedence)
-    except CannotTellError:
-        return None
-
-
-def _value(node: Node | None, reading: Reading = EXACT) -> Fraction | None:
-    try:
-        return evaluate(node, reading) if node else None
-    except CannotTellError:
-        return None
-
-
 def _last_unmatched(tokens: Sequence[Token]) -> int:
     """The index of the innermost bracket left open ("(48/2 = 24)"), or -1."""
     open_at: list[int] = []
@@ -289,22 +242,6 @@ def _trimmed(tokens: Sequence[Token]) -> Sequence[Token]:
     while end and tokens[end - 1].kind == "op":
         end -= 1
     return tokens[:end]
-
-
-def _bracketed(tokens: Sequence[Token]) -> list[Token]:
-    """28 / 1/5 as 28 / (1/5)."""
-    found = list(tokens)
-    for at in range(len(tokens) - 4, -1, -1):
-        if [token.text if token.kind == "op" else token.kind for token in tokens[at : at + 4]] == [
-            "/",
-            "num",
-            "/",
-            "num",
-        ]:
-            near = tokens[at + 1]
-            found.insert(at + 4, Token(")", ")", near.end, near.end))
-            found.insert(at + 1, Token("(", "(", near.start, near.start))
-    return found
 
 
 def _is_rounded(node: Node) -> bool:

@@ -93,9 +93,16 @@ class _Builder:
             if self.is_mixed(run, token):
                 self.mix(run, token)
                 return
+            run.doubtful |= self.splits_thousands(token)
             run = self.juxtaposed(token)
+        run.doubtful |= self.splits_thousands(token)
         run.tokens.append(token)
         run.tail = []
+
+    def splits_thousands(self, token: Token) -> bool:
+        """Whether this may be the end of a number written 14, 400 or 14 400."""
+        before = [t for t in self.tokens[max(self.position - 2, 0) : self.position] if t.text != ","][-1:]
+        return len(token.text) == 3 and bool(before) and before[0].kind == "num" and token.start - before[0].end <= 2
 
     def is_mixed(self, run: Run, token: Token) -> bool:
         """Whether the token begins the fraction of a mixed number: 2 1/2, 2½."""
@@ -124,7 +131,7 @@ class _Builder:
         if run is None:
             self.leading_operator(token, following)
         elif run.complete:
-            run.invalid |= len((run.tail or ["unit"])[-1]) == 1
+            run.invalid |= bool(run.tail) and (len(run.tail[-1]) == 1 or run.tail[-1][-1].isdigit())
             if token.text == "^" and run.tail:  # the square of a unit, cm^2
                 self.skip_exponent()
             elif token.text == "/" and following and following.kind == "word":
@@ -132,7 +139,7 @@ class _Builder:
             else:
                 run.doubtful |= is_range(run.tokens[-1], token, following) or is_quota(run, token)
                 run.tokens.append(token)
-        elif token.text in "+-":
+        elif token.text == "-" or (token.text == "+" and run.tokens[-1].kind == "("):
             run.tokens.append(token)
         else:
             run.invalid = True

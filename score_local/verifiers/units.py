@@ -90,7 +90,7 @@ def conversion_factors(words: Sequence[str]) -> Iterator[Fraction]:
     The small ones and ten are believed only where two units are written.
     """
     mixed = mixes_units(words)
-    factors = [_SCALES[word] for word in words if word in _SCALES]
+    factors = [1000, 10**6, *(_SCALES[word] for word in words if word in _SCALES)]  # "in thousands", said elsewhere
     for family in sorted({family for word in words for family, _ in _UNITS.get(word, ())}):
         factors += [factor for factor in _FAMILIES[family][1] if mixed or (factor > 4 and factor != 10)]
     for factor in factors:

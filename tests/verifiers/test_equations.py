@@ -210,6 +210,11 @@ ROWS: list[tuple[str, Holds, str]] = [
     ("3 (apples) * 2 (people) = 6", YES, "remarks in brackets"),
     ("5 + 3 = a total of 9", NO, "empty words before the result"),
     ("5 + 3 more than he had = he has 9", UNKNOWN, "words before the result"),
+    ("17 apples because20-3 = 17", UNKNOWN, "a number glued to a word"),
+    ("14, 400 / 80 = 180", UNKNOWN, "a split number on the left"),
+    ("600 x 30 = 18 000", UNKNOWN, "a split number on the right"),
+    ("1 + 1 *+1 = 3", UNKNOWN, "two operators"),
+    ("5 * 3 = $15,000", UNKNOWN, "counted in thousands"),
     ("9 because 3 * 3 = 9", YES, "a clause begins"),
     ("5 + 3 >= 9", NONE, "a comparison"),
     ("5 + 3 != 9", NONE, "an inequality"),
@@ -358,11 +363,11 @@ PIECES = [
     "of",
     "%",
     "$",
-    "\\frac",
-]
-PIECES += [
     "{",
     "}",
+]
+PIECES += [
+    "\\frac",
     "\\\\",
     "\n",
     "apples",
@@ -378,7 +383,6 @@ PIECES += [
     ",",
     ":",
     "\\text",
-    "&",
 ]
 
 
