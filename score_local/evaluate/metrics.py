@@ -57,7 +57,7 @@ def ratio(part: float, whole: float) -> float | None:
 
 
 def wilson(successes: int, n: int) -> Interval | None:
-    """Wilson's score interval of a proportion, without continuity correction (Wilson 1927; Newcombe 1998a, method 3)."""
+    """Wilson's score interval of a proportion, not continuity-corrected (Wilson 1927; Newcombe 1998a, method 3)."""
     if n == 0:
         return None
     share, z2 = successes / n, Z * Z
@@ -70,11 +70,11 @@ def mcnemar_p(fixed: int, broken: int) -> float:
     """McNemar's test, two-sided and exact: of the problems that changed, half would have changed either way.
 
     Twice the binomial tail of the rarer change, at most 1; 1 where nothing changed (McNemar 1947; Fagerland, Lydersen,
-    Laake 2013, section 3). Whole numbers until the division, so thousands of changes neither overflow nor round.
+    Laake 2013). Whole numbers until the division, so thousands of changes neither overflow nor round.
     """
     n = fixed + broken
     tail = sum(math.comb(n, k) for k in range(min(fixed, broken) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> Difference | None:
@@ -131,8 +131,8 @@ def auroc_interval(labels_incorrect: Sequence[bool], p_incorrect: Sequence[float
 
 
 def auroc_error(area: float, incorrect: int, correct: int) -> float:
-    """Standard error of an area under the ROC curve (Hanley, McNeil 1982, formula 2), both classes of their mean size
-    in the two correction terms, which makes it the same for `area` and `1 - area` (Newcombe 2006, method 5).
+    """Standard error of an area under the ROC curve (Hanley, McNeil 1982), both classes of their mean size
+    in the two correction terms, which makes it the same for `area` and `1 - area` (Newcombe 2006, methods 4 and 5).
     """
     others = (incorrect + correct) / 2 - 1
     spread = 1 + others * ((1 - area) / (2 - area) + area / (1 + area))

@@ -1,0 +1,242 @@
+"""The commands as a user runs them, with a scripted engine in place of the model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from score_local import cli
+from score_local.commands import setup
+from score_local.engine.protocol import Request, Score
+from score_local.engine.scripted import ScriptedEngine
+from score_local.errors import EngineError, ModelError
+
+Script = Callable[[Request], "str | tuple[float, ...] | EngineError"]
+PROBLEMS = [
+    {"id": "right", "question": "What is 2 + 2?", "answer": "4"},
+    {"id": "wrong", "question": "What is 3 + 3?", "answer": "6"},
+    {"id": "open", "question": "What is 5 + 5?"},
+]
+
+
+def script(request: Request) -> str | tuple[float, ...] | EngineError:
+    """Solves 2 + 2, is wrong about the rest and doubts it, and repairs it."""
+    question = request.messages[1].content
+    if isinstance(request, Score):
+        return (-0.1, -3.0) if "2 + 2" in question else (-3.0, -0.1)
+    if request.phase == "refine":
+        return "Critique: the sum.\nCorrected solution:\nStep 1: 3 + 3 = 6\n\\boxed{6}"
+    if "fail" in question:
+        return EngineError("the prompt has 9999 tokens and a sequence holds 2048")
+    return "Step 1: easy\n\\boxed{4}"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[ScriptedEngine]]:
+    """Replaces model and engine; the engines that were opened, so that a test sees whether any was."""
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    opened: list[ScriptedEngine] = []
+
+    def open_scripted(*_: object) -> ScriptedEngine:
+        opened.append(ScriptedEngine(script))
+        return opened[-1]
+
+    monkeypatch.setattr(setup, "engine_of", open_scripted)
+    monkeypatch.setattr(setup, "model_of", lambda options: model)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(p) + "\n" for p in PROBLEMS))
+    yield opened
+
+
+def run(*arguments: str) -> int:
+    return cli.main(list(arguments))
+
+
+BATCH = ("batch", "problems.jsonl", "--run", "run", "--verifiers", "self")
+
+
+@pytest.mark.usefixtures("engine")
+def test_batch_writes_traces_summary_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BATCH, "--output", "answers.csv") == 0
+    rows = {row["id"]: row for row in csv.DictReader(Path("answers.csv").open())}
+    assert [rows[i]["answer"] for i in ("right", "wrong", "open")] == ["4", "6", "6"]
+    assert (rows["wrong"]["initial_answer"], rows["wrong"]["refined"], rows["wrong"]["status"]) == ("4", "true", "solved")
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert (summary["initial"]["count"], summary["final"]["count"], summary["with_gold"]) == (1, 2, 2)
+    assert len(Path("run/traces.jsonl").read_text().splitlines()) == 3
+    captured = capsys.readouterr()
+    assert "initial accuracy" in captured.out and "3/3 done" in captured.err
+
+
+@pytest.mark.usefixtures("engine")
+def test_output_to_stdout_is_data_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BATCH, "--output", "-") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["id"] for row in rows] == ["right", "wrong", "open"]
+
+
+def test_resume_does_only_what_is_left(engine: list[ScriptedEngine]) -> None:
+    assert run(*BATCH, "--limit", "1", "--resume") == 0
+    assert run(*BATCH) == 2, "without --resume a run is never touched"
+    assert run(*BATCH, "--resume") == 0
+    asked = {request.messages[1].content.splitlines()[0] for request in engine[1].requests}
+    assert asked == {"What is 3 + 3?", "What is 5 + 5?"}
+    assert run(*BATCH, "--resume") == 0
+    assert len(engine) == 2, "nothing left: no model is loaded"
+
+
+def test_a_changed_policy_is_refused(engine: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BATCH) == 0
+    assert run(*BATCH, "--resume", "--threshold", "0.9") == 2
+    assert "made with another policy" in capsys.readouterr().err and len(engine) == 1
+
+
+@pytest.mark.usefixtures("engine")
+def test_stdin_and_faulty_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [json.dumps(PROBLEMS[0]), "{broken", json.dumps({"id": "x"}), json.dumps(PROBLEMS[1])]
+    Path("problems.jsonl").write_text("\n".join(lines) + "\n")
+    assert run(*BATCH, "--output", "answers.jsonl") == 2, "told by the exit code, too"
+    err = capsys.readouterr().err
+    assert "problems.jsonl:2: " in err and "problems.jsonl:3: " in err
+    rows = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
+    assert [row["status"].split(":")[0] for row in rows] == ["solved", "solved", "failed", "failed"]
+    stdin = io.TextIOWrapper(io.BytesIO(json.dumps(PROBLEMS[2]).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert run("batch", "-", "--run", "other", "--verifiers", "self") == 0
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_problem_that_fails_is_told_and_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("problems.jsonl").write_text('{"question": "fail"}\n{"question": "What is 2 + 2?"}\n')
+    assert run(*BATCH) == 1
+    assert run(*BATCH, "--resume", "--output", "a.jsonl") == 1
+    rows = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert rows[0]["status"].startswith("failed: the prompt has 9999 tokens") and rows[1]["status"] == "solved"
+    capsys.readouterr()
+
+
+@pytest.mark.usefixtures("engine")
+def test_rethreshold_decides_again_without_the_model(
+    engine: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BATCH, "--refine", "always") == 0
+    assert run("rethreshold", "run", "--threshold", "1.0", "--output", "a.jsonl") == 0
+    assert not any(json.loads(line)["refined"] for line in Path("a.jsonl").read_text().splitlines())
+    assert run("rethreshold", "run", "--threshold", "0", "--output", "a.jsonl", "--markdown") == 0
+    assert all(json.loads(line)["refined"] for line in Path("a.jsonl").read_text().splitlines())
+    assert Path("run/summary-0.00.json").exists() and len(engine) == 1
+    assert "| initial accuracy |" in capsys.readouterr().out
+    assert run("rethreshold", "run", "--threshold", "0.5", "--verifiers", "oracle") == 2
+    assert "'oracle' did not speak" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
+def test_rethreshold_refuses_what_was_never_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BATCH, "--threshold", "0.99") == 0
+    assert run("rethreshold", "run", "--threshold", "0.5") == 2
+    assert "2 problems need a refinement" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
+def test_show(capsys: pytest.CaptureFixture[str]) -> None:
+    run(*BATCH)
+    capsys.readouterr()
+    assert run("show", "run") == 0
+    assert "initial accuracy" in capsys.readouterr().out
+    assert run("show", "run", "wrong") == 0
+    out = capsys.readouterr().out
+    assert "What is 3 + 3?" in out and "the sum." in out and "(refined)" in out
+    assert run("show", "run", "wrong", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["id"] == "wrong"
+    assert run("show", "run", "nobody") == 2
+    assert run("show", "nowhere") == 2
+    assert "there is no run here" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
+def test_solve_prints_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("solve", "What is 3 + 3?", "--verifiers", "self,arithmetic") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "6\n"
+    assert "Step 1: easy" in captured.err and "P(incorrect) = 0.95" in captured.err and "Refinement" in captured.err
+    assert run("solve", "What is 2 + 2?", "--verifiers", "self", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["answer"] == "4"
+    assert run("solve", "fail", "--verifiers", "self") == 1
+    assert "9999 tokens" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("batch", "none.jsonl"), "none.jsonl"),
+        (("batch", "problems.jsonl", "--policy", "none.toml"), "none.toml"),
+        (("batch", "problems.jsonl", "--verifiers", "gpt4"), "gpt4"),
+        (("batch", "problems.jsonl", "--output", "answers.xlsx"), ".jsonl or .csv"),
+        (("batch", "problems.jsonl", "--output", "none/answers.csv"), "folder does not exist"),
+        (("batch", "problems.jsonl", "--adapter", "refiner"), "ROLE=PATH"),
+        (("batch", "problems.jsonl", "--adapter", "judge=x.gguf"), "judge"),
+        (("solve", " "), "the question is empty"),
+        (("solve", "x?", "--choice", "one"), "1 choices"),
+        (("rethreshold", "none", "--threshold", "0.5"), "there is no run here"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], told: str, engine: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and told in captured.err
+    assert len(captured.err.strip().splitlines()) == 1 and captured.err.startswith("score-local: ")
+    assert engine == [], "refused before any model is loaded"
+
+
+def test_a_model_error_keeps_what_was_solved(
+    engine: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BATCH, "--limit", "1") == 0
+
+    def refuse(*_: object) -> ScriptedEngine:
+        raise ModelError("llama.cpp cannot load it", "m.gguf", "Try: score-local models check")
+
+    monkeypatch.setattr(setup, "engine_of", refuse)
+    assert run(*BATCH, "--resume") == 2
+    assert "m.gguf: llama.cpp cannot load it. Try" in capsys.readouterr().err
+    assert len(Path("run/traces.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("batch", "--help"), ("--version",)])
+def test_help_is_instant_and_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from score_local import cli\n"
+        f"try: cli.main({list(arguments)!r})\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'llama_cpp', 'numpy', 'rich', 'textual', 'jinja2', 'msgspec'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("flags", [["--parallel", "0"], ["--threshold", "2"], ["--threshold", "x"], ["--rounds", "-1"]])
+def test_flags_out_of_range(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("batch", "problems.jsonl", *flags)
+    assert caught.value.code == 2 and flags[0] in capsys.readouterr().err
+
+
+def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "score-local batch" in capsys.readouterr().out
