@@ -98,7 +98,7 @@ def rates(model: Path, sequences: int, threads: int | None) -> Rates:
     for _ in range(REPEATS):
         backend = LlamaBackend(model, streams=sequences, context=DEPTH + 4 * STEPS, threads=threads)
         try:
-            prefill.append(prefill_rate(backend, sequences))
+            prefill.append(prefill_rate(backend))
             bare.append(decode_rate(backend, sequences, STEPS))
         finally:
             backend.close()
@@ -106,14 +106,16 @@ def rates(model: Path, sequences: int, threads: int | None) -> Rates:
     return Rates(sequences, median(prefill), median(bare), median(through_engine))
 
 
-def prefill_rate(backend: LlamaBackend, sequences: int) -> float:
-    """Tokens/s of reading DEPTH tokens into each of `sequences` empty streams, in the engine's chunks."""
+def prefill_rate(backend: LlamaBackend) -> float:
+    """Tokens/s of reading DEPTH tokens into the first stream, in the engine's chunks; then copied to the others."""
     began = time.perf_counter()
-    for stream in range(sequences):
-        for start in range(0, DEPTH, backend.chunk):
-            positions = range(start, min(start + backend.chunk, DEPTH))
-            backend.decode([Row(stream, p, 1000 + p, p == DEPTH - 1) for p in positions], None)
-    return sequences * DEPTH / (time.perf_counter() - began)
+    for start in range(0, DEPTH, backend.chunk):
+        positions = range(start, min(start + backend.chunk, DEPTH))
+        backend.decode([Row(0, p, 1000 + p, p == DEPTH - 1) for p in positions], None)
+    seconds = time.perf_counter() - began
+    for stream in range(1, backend.streams):
+        backend.copy(0, stream)
+    return DEPTH / seconds
 
 
 def decode_rate(backend: LlamaBackend, sequences: int, steps: int) -> float:
@@ -147,7 +149,7 @@ def engine_rate(model: Path, sequences: int, threads: int | None) -> float:
     listeners = [_Clock() for _ in range(sequences)]
     try:
         for i, listener in enumerate(listeners):
-            messages = (Message("user", f"{i}. Go on with this list, do not stop: {words}"),)
+            messages = (Message("user", f"Go on with this list, do not stop: {words}"),)
             engine.submit(
                 Generate(messages, sampling=Sampling(temperature=1.0, seed=i, max_tokens=2 * STEPS)), listener
             )
@@ -220,9 +222,12 @@ def memory(model: Path, sequences: int, context: int, threads: int | None) -> Me
     """Peak memory of an engine whose every sequence is filled to half; call it `apart`."""
     backend = LlamaBackend(model, streams=sequences, context=context, threads=threads)
     try:
-        for stream in range(sequences):
-            for start in range(0, context // 2, backend.chunk):
-                backend.decode([Row(stream, start + i, 1000, i == 0) for i in range(backend.chunk)], None)
+        filled = context // 2 // backend.chunk * backend.chunk
+        for start in range(0, filled, backend.chunk):
+            backend.decode([Row(0, start + i, 1000, i == 0) for i in range(backend.chunk)], None)
+        for stream in range(1, sequences):
+            backend.copy(0, stream)
+        backend.decode([Row(stream, filled, 1000, True) for stream in range(sequences)], None)
         return Memory(peak_memory(), backend.memory_need())
     finally:
         backend.close()

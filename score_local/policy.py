@@ -89,11 +89,12 @@ def load_policy(path: Path | None, overrides: dict[str, Any] | None = None) -> P
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(error.strerror or str(error), str(path), "Check --policy") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
+    return table
 
 
 def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:

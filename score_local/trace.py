@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from score_local.engine.protocol import Usage
+from score_local.problem import AnswerKind
 
 TRACE_VERSION = 1
 Status = Literal["solved", "unknown", "failed"]
@@ -64,7 +65,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     version: int = TRACE_VERSION
     id: str
     question: str
-    kind: str = "number"
+    kind: AnswerKind = "number"
     gold: str | None = None
     initial: Attempt | None = None
     rounds: tuple[Round, ...] = ()

@@ -59,8 +59,8 @@ def test_every_turn_continues_the_solve_conversation() -> None:
     _, (solve, verify, refine) = drive(PROBLEM, policy(), WRONG, DOUBT, RIGHT)
     assert verify.messages[: len(solve.messages)] == solve.messages == refine.messages[: len(solve.messages)]
     for turn in (verify, refine):
-        assert turn.messages[2].tokens == WRONG.tokens, "the very tokens that are in the cache"
-        assert len(turn.messages) == 4
+        assert turn.messages[len(solve.messages)].tokens == WRONG.tokens, "the very tokens that are in the cache"
+        assert len(turn.messages) == len(solve.messages) + 2
     assert isinstance(verify, Score) and verify.choices == prompts.VERDICTS
 
 

@@ -19,7 +19,9 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     file.write_text('seed = 3\n[verify]\nthreshold = 0.7\nverifiers = ["arithmetic"]\n[refine]\nwhen = "always"\n')
     policy = load_policy(file, {"verify.threshold": 0.9, "adapters.refiner": "r.gguf"})
     assert (policy.seed, policy.verify.threshold, policy.verify.verifiers) == (3, 0.9, ("arithmetic",))
-    assert policy.refine.when == "always" and policy.adapter("refiner") == "refiner" and policy.adapter("solver") is None
+    assert (
+        policy.refine.when == "always" and policy.adapter("refiner") == "refiner" and policy.adapter("solver") is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_resume_leaves_out_what_is_done_and_tries_failures_again(tmp_path: Path)
 
 def test_a_run_is_not_begun_over(tmp_path: Path) -> None:
     start_run(tmp_path, MANIFEST, resume=False).close()
-    with pytest.raises(RunError, match="holds a run already.*--resume"):
+    with pytest.raises(RunError, match=r"holds a run already.*--resume"):
         start_run(tmp_path, MANIFEST, resume=False)
 
 
@@ -66,7 +66,7 @@ def test_a_run_is_not_begun_over(tmp_path: Path) -> None:
 def test_a_changed_manifest_is_refused_unless_told(tmp_path: Path, change: dict[str, object], named: str) -> None:
     start_run(tmp_path, MANIFEST, resume=False).close()
     changed = msgspec.structs.replace(MANIFEST, **change)
-    with pytest.raises(RunError, match=f"made with another {named}.*--accept-changes"):
+    with pytest.raises(RunError, match=rf"made with another {named}.*--accept-changes"):
         start_run(tmp_path, changed, resume=True)
     start_run(tmp_path, changed, resume=True, accept_changes=True).close()
     assert read_manifest(tmp_path) == changed
@@ -81,7 +81,7 @@ def test_a_newer_version_may_go_on(tmp_path: Path) -> None:
 def test_a_changed_question_is_noticed(tmp_path: Path) -> None:
     with start_run(tmp_path, MANIFEST, resume=True) as run:
         run.append(trace("a"))
-        with pytest.raises(RunError, match="1 questions differ.*'a'"):
+        with pytest.raises(RunError, match=r"1 questions differ.*'a'"):
             run.todo([problem("a", "another question")])
 
 
@@ -122,7 +122,7 @@ def test_a_broken_manifest_is_one_line(tmp_path: Path, content: bytes) -> None:
 
 
 def test_no_run_here(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="there is no run here.*score-local batch"):
+    with pytest.raises(RunError, match=r"there is no run here.*score-local batch"):
         read_manifest(tmp_path)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from score_local.evaluate.summary import summarize
 
 from score_local import answer_files
 from score_local.commands import setup
@@ -19,6 +18,7 @@ from score_local.engine.protocol import Engine
 from score_local.engine.steps import Steps
 from score_local.errors import InputError
 from score_local.evaluate import tables
+from score_local.evaluate.summary import summarize
 from score_local.loop import self_correct
 from score_local.policy import Policy
 from score_local.problem import Problem
@@ -86,7 +86,9 @@ def _widest(problems: Sequence[Problem], policy: Policy) -> int:
 
 def _finish(options: argparse.Namespace, run_: Run, traces: list[Trace], file: ProblemFile) -> None:
     """Summary, answers, table."""
-    summary = summarize(traces, threshold=run_.manifest.policy.verify.threshold, wall_seconds=sum(trace.wall for trace in traces))
+    summary = summarize(
+        traces, threshold=run_.manifest.policy.verify.threshold, wall_seconds=sum(trace.wall for trace in traces)
+    )
     run_.write_summary(summary)
     if options.output:
         rows = answer_files.answer_rows([problem.id for problem in file.problems], traces, file.faults)

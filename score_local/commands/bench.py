@@ -60,9 +60,8 @@ def _neighbour(model: Path, options: argparse.Namespace) -> dict[str, float]:
         with bench.busy_neighbour():
             beside.append(bench.apart(bench.engine_rate, model, options.parallel, options.threads))
     before, after = median(alone), median(beside)
-    print(
-        f"\ndecode at {options.parallel} sequences: {before:.1f} tokens/s alone, {after:.1f} beside a busy core: {after / before:.0%}"
-    )
+    print(f"\ndecode at {options.parallel} sequences: {before:.1f} tokens/s alone, {after:.1f} beside a busy core")
+    print(f"share kept: {after / before:.0%}")
     return {"alone": before, "beside": after}
 
 
@@ -81,9 +80,7 @@ def _memory(model: Path, options: argparse.Namespace) -> bench.Memory:
 def _loop(model: Path, options: argparse.Namespace) -> dict[str, bench.Solved]:
     sample = resources.files("score_local.samples") / "problems.jsonl"
     problems = read_problems(options.problems or str(sample)).problems[: options.limit]
-    print(
-        f"\n{len(problems)} problems, greedy: the engine with {options.parallel} sequences, and llama_cpp.Llama one by one"
-    )
+    print(f"\n{len(problems)} problems, greedy: {options.parallel} sequences, and llama_cpp.Llama one by one")
     if len(problems) < options.parallel:
         print(f"note: fewer problems than sequences ({options.parallel})", file=sys.stderr)
     batched, single = bench.compare(model, problems, options.parallel, options.context, options.threads)

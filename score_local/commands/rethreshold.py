@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from score_local.evaluate.summary import summarize
 
 from score_local import answer_files
 from score_local.errors import PolicyError, RunError
 from score_local.evaluate import tables
+from score_local.evaluate.summary import summarize
 from score_local.loop import decide
 from score_local.runs import read_manifest, read_traces, write_whole
 from score_local.trace import Trace

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import msgspec
-from score_local.evaluate.summary import summarize
 
 from score_local.errors import RunError
 from score_local.evaluate import tables
+from score_local.evaluate.summary import summarize
 from score_local.runs import read_manifest, read_traces
 from score_local.trace import Attempt, Round, Trace
 

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         engine.close()
     if not ended:
         return 130
-    return _tell(ended[0][1], options.json)
+    return _tell(ended[0][1], bool(options.json))
 
 
 def _problem(options: argparse.Namespace) -> Problem:
@@ -52,7 +52,7 @@ def _problem(options: argparse.Namespace) -> Problem:
 def _parallel(options: argparse.Namespace, policy: Policy) -> int:
     """One problem needs as many sequences as it has requests side by side."""
     samples = policy.verify.samples if "consistency" in policy.verify.verifiers else 1
-    return min(options.parallel, max(2, samples))
+    return min(int(options.parallel), max(2, samples))
 
 
 def _show(event: Event) -> None:

@@ -1,6 +1,6 @@
 """The seam between the algorithm and whatever computes: messages, two requests, their replies.
 
-Knows nothing of llama.cpp, of threads or of SCORE. Every engine, and the fake that ships for tests, implements `Engine`.
+Knows nothing of llama.cpp, of threads or of SCORE. Every engine implements `Engine`, the fake for tests too.
 """
 
 from __future__ import annotations

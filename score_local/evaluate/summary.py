@@ -8,7 +8,7 @@ and is not known here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +16,6 @@ from score_local import answers
 from score_local.engine.protocol import Usage
 from score_local.evaluate import metrics
 from score_local.evaluate.metrics import Difference, Interval
-from score_local.problem import AnswerKind
 from score_local.trace import Trace
 
 
@@ -163,8 +162,9 @@ def _compared(trace: Trace) -> dict[str | None, bool | None]:
     """Every answer that was given, and whether it is right. Each once: an expression may take seconds to compare."""
     stored = {trace.initial_answer: trace.initial_correct, trace.answer: trace.final_correct}
     given = [*stored, *(round_.refinement.answer for round_ in trace.rounds if round_.refinement)]
-    kind = cast(AnswerKind, trace.kind)
-    return {answer: stored.get(answer) or answers.equal(answer, trace.gold, kind) for answer in dict.fromkeys(given)}
+    return {
+        answer: stored.get(answer) or answers.equal(answer, trace.gold, trace.kind) for answer in dict.fromkeys(given)
+    }
 
 
 def _share(hits: Iterable[bool]) -> Share:

@@ -7,11 +7,21 @@ tokens that the solver left in the KV cache.
 from __future__ import annotations
 
 import hashlib
+import re
+import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
+import msgspec
+
 from score_local.engine.protocol import Completion, Message
-from score_local.problem import CHOICE_LETTERS, Problem
+from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
+
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+else:
+    from importlib.abc import Traversable
 
 Conversation = tuple[Message, ...]
 CORRECT, INCORRECT = VERDICTS = ("Yes", "No")
@@ -19,11 +29,19 @@ CORRECTED = "Corrected solution:"
 
 
 def solve_messages(problem: Problem) -> Conversation:
-    """The system turn and the problem."""
-    choices = "\n".join(f"{letter}. {text}" for letter, text in zip(CHOICE_LETTERS, problem.choices, strict=False))
-    # The question goes in last: whatever braces it holds are its own.
-    turn = text(f"solve_{problem.kind}").replace("{choices}", choices).replace("{question}", problem.question.strip())
-    return (Message("system", text("system")), Message("user", turn))
+    """The system turn, the worked examples (the same for every problem of a kind: the cache pays for them once), and
+    the problem."""
+    turns = [Message("system", text("system"))]
+    for example in examples()[problem.kind]:
+        turns += [_ask(problem.kind, example.question, example.choices), Message("assistant", example.solution.strip())]
+    return (*turns, _ask(problem.kind, problem.question, problem.choices))
+
+
+def _ask(kind: AnswerKind, question: str, choices: Sequence[str]) -> Message:
+    labelled = "\n".join(f"{letter}. {choice}" for letter, choice in zip(CHOICE_LETTERS, choices, strict=False))
+    fields = {"{question}": question.strip(), "{choices}": labelled}
+    # In one pass: a question that holds "{choices}" keeps it.
+    return Message("user", re.sub(r"\{question\}|\{choices\}", lambda field: fields[field[0]], text(f"solve_{kind}")))
 
 
 def answered(conversation: Conversation, completion: Completion) -> Conversation:
@@ -49,14 +67,33 @@ def split_refinement(reply: str) -> tuple[str, str]:
     return critique.strip().removeprefix("Critique:").strip(), solution.strip().strip("*").strip()
 
 
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A worked example of `examples.toml`."""
+
+    question: str
+    solution: str
+    choices: tuple[str, ...] = ()
+
+
+@cache
+def examples() -> dict[AnswerKind, tuple[Example, ...]]:
+    """The worked examples by kind of answer."""
+    content = _folder().joinpath("examples.toml").read_bytes()
+    return msgspec.toml.decode(content, type=dict[AnswerKind, tuple[Example, ...]])
+
+
 @cache
 def text(name: str) -> str:
     """One prompt file, without the line break that ends it."""
-    return (resources.files(__package__) / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+    return _folder().joinpath(f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
 @cache
 def fingerprint() -> str:
     """SHA-256 over all prompt files, names included: a run is resumed only with the prompts it began with."""
-    files = sorted((f for f in resources.files(__package__).iterdir() if f.name.endswith(".txt")), key=lambda f: f.name)
+    files = sorted((f for f in _folder().iterdir() if f.name.endswith((".txt", ".toml"))), key=lambda f: f.name)
     return hashlib.sha256(b"\0".join(f.name.encode() + b"\0" + f.read_bytes() for f in files)).hexdigest()
+
+
+def _folder() -> Traversable:
+    return resources.files(__package__)

@@ -27,9 +27,15 @@ PROBLEMS = [
 ]
 
 
+def problem_turn(request: Request) -> str:
+    """The user's turn that the problem stands in: the one before the solution."""
+    turns = [m.content for m in request.messages if m.role == "user"]
+    return turns[-1] if request.phase in ("solve", "sample") else turns[-2]
+
+
 def script(request: Request) -> str | tuple[float, ...] | EngineError:
     """Solves 2 + 2, is wrong about the rest and doubts it, and repairs it."""
-    question = request.messages[1].content
+    question = problem_turn(request)
     if isinstance(request, Score):
         return (-0.1, -3.0) if "2 + 2" in question else (-3.0, -0.1)
     if request.phase == "refine":
@@ -67,9 +73,13 @@ BATCH = ("batch", "problems.jsonl", "--run", "run", "--verifiers", "self")
 @pytest.mark.usefixtures("engine")
 def test_batch_writes_traces_summary_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BATCH, "--output", "answers.csv") == 0
-    rows = {row["id"]: row for row in csv.DictReader(Path("answers.csv").open())}
+    rows = {row["id"]: row for row in csv.DictReader(io.StringIO(Path("answers.csv").read_text()))}
     assert [rows[i]["answer"] for i in ("right", "wrong", "open")] == ["4", "6", "6"]
-    assert (rows["wrong"]["initial_answer"], rows["wrong"]["refined"], rows["wrong"]["status"]) == ("4", "true", "solved")
+    assert (rows["wrong"]["initial_answer"], rows["wrong"]["refined"], rows["wrong"]["status"]) == (
+        "4",
+        "true",
+        "solved",
+    )
     summary = json.loads(Path("run/summary.json").read_text())
     assert (summary["initial"]["count"], summary["final"]["count"], summary["with_gold"]) == (1, 2, 2)
     assert len(Path("run/traces.jsonl").read_text().splitlines()) == 3
@@ -88,7 +98,7 @@ def test_resume_does_only_what_is_left(engine: list[ScriptedEngine]) -> None:
     assert run(*BATCH, "--limit", "1", "--resume") == 0
     assert run(*BATCH) == 2, "without --resume a run is never touched"
     assert run(*BATCH, "--resume") == 0
-    asked = {request.messages[1].content.splitlines()[0] for request in engine[1].requests}
+    asked = {problem_turn(request).splitlines()[0] for request in engine[1].requests}
     assert asked == {"What is 3 + 3?", "What is 5 + 5?"}
     assert run(*BATCH, "--resume") == 0
     assert len(engine) == 2, "nothing left: no model is loaded"

@@ -1,0 +1,1 @@
+"""The model catalogue and the shipped adapters, read through `importlib.resources`; downloads never land here."""
