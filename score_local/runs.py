@@ -8,7 +8,6 @@ flight are lost.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 import score_local
 from score_local import prompts
 from score_local.errors import RunError
+from score_local.gguf_check import file_sha256
 from score_local.policy import Policy
 from score_local.problem import Problem
 from score_local.trace import TRACE_VERSION, Trace
@@ -51,21 +51,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def manifest_of(model: Path, adapters: Mapping[str, Path], policy: Policy, context: int) -> Manifest:
     """Hashes the files (about half a second a gigabyte) and collects the rest."""
     return Manifest(
-        model=file_hash(model),
-        adapters={role: file_hash(path) for role, path in sorted(adapters.items())},
+        model=FileHash(model.name, file_sha256(model)),
+        adapters={role: FileHash(path.name, file_sha256(path)) for role, path in sorted(adapters.items())},
         prompts=prompts.fingerprint(),
         policy=policy,
         context=context,
         software={"score-local": score_local.__version__},
     )
-
-
-def file_hash(path: Path) -> FileHash:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return FileHash(path.name, digest.hexdigest())
 
 
 class Run:

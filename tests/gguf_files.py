@@ -39,9 +39,10 @@ def write_adapter(
     general: str = "adapter",
     invocation: list[int] | None = None,
     rank: int = 4,
+    rank_b: int = 4,
     half: bool = False,
 ) -> Path:
-    """A LoRA of `rank` for base tensors of (out, in); `half` leaves out every B. Returns `path`."""
+    """A LoRA of `rank` (B: `rank_b`) for base tensors of (out, in); `half` leaves out every B. Returns `path`."""
     writer = GGUFWriter(str(path), arch)
     writer.add_type(general)
     writer.add_string("adapter.type", "lora")
@@ -52,7 +53,7 @@ def write_adapter(
         shape = (n_out, rank) if name == "token_embd.weight" else (rank, n_in)  # an embedding's A is transposed
         writer.add_tensor(f"{name}.lora_a", np.zeros(shape, dtype=np.float32))
         if not half:
-            shape = (n_in, rank) if name == "token_embd.weight" else (n_out, rank)
+            shape = (n_in, rank) if name == "token_embd.weight" else (n_out, rank_b)
             writer.add_tensor(f"{name}.lora_b", np.zeros(shape, dtype=np.float32))
     return _finish(writer, path)
 

@@ -85,6 +85,12 @@ def test_an_embedding_has_its_own_shapes(tmp_path: Path, base: GGUFHeader, shape
             check_adapter_fits(adapter, base)
 
 
+def test_a_and_b_of_different_ranks(tmp_path: Path, base: GGUFHeader) -> None:
+    adapter = read_adapter(write_adapter(tmp_path / "lora.gguf", rank_b=8))
+    with pytest.raises(ModelError, match=r"A \[32, 4\] and B \[8, 32\] do not fit"):
+        check_adapter_fits(adapter, base)
+
+
 def test_another_architecture(tmp_path: Path, base: GGUFHeader) -> None:
     adapter = read_adapter(write_adapter(tmp_path / "lora.gguf", arch="qwen2"))
     with pytest.raises(ModelError, match=r"it is for architecture 'qwen2', and base\.gguf is 'llama'"):

@@ -24,9 +24,10 @@ ENTRY = Entry(name="tiny", title="Tiny", repo="org/tiny", file="tiny.gguf")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models folder, and no hub settings of the one who runs the tests."""
-    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
+    """An empty models folder, and a hub that no test can reach unless it serves one itself."""
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path / "models"))
     return tmp_path / "models"
 

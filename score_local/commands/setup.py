@@ -42,7 +42,8 @@ def policy_of(options: argparse.Namespace) -> Policy:
 def model_of(options: argparse.Namespace) -> Path:
     """The model file. On a terminal, offers to pull what is not here; otherwise never touches the network."""
     asking = sys.stdin.isatty() and sys.stderr.isatty()
-    return catalog.resolve(options.model or catalog.DEFAULT_MODEL, confirm_pull=_confirm if asking else None)
+    name = options.model or catalog.DEFAULT_MODEL
+    return catalog.resolve(name, confirm_pull=_confirm if asking else None, progress=_tell_progress)
 
 
 def adapters_of(policy: Policy, model: Path) -> dict[str, Path]:
@@ -63,6 +64,11 @@ def engine_of(options: argparse.Namespace, model: Path, adapters: dict[str, Path
     from score_local.engine.llama import open_engine
 
     return open_engine(model, streams=parallel, context=options.context, threads=options.threads, adapters=adapters)
+
+
+def _tell_progress(done: int, total: int) -> None:
+    share = f" of {total / 2**20:,.0f}" if total else ""
+    print(f"\r{done / 2**20:,.0f}{share} MB", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def _confirm(entry: catalog.Entry) -> bool:

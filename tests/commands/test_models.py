@@ -19,6 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     models.mkdir()
     (models / "catalog.toml").write_text('[models.tiny]\ntitle = "Tiny one"\nrepo = "org/tiny"\nfile = "tiny.gguf"\n')
     monkeypatch.setenv("SCORE_LOCAL_MODELS", str(models))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody's, unless a test serves a hub
     return models
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gguf import GGUFReader, GGUFWriter
 
 
-def write_random_lora(model: Path, target: Path, *, rank: int = 4, scale: float = 0.05) -> Path:
+def write_random_lora(model: Path, target: Path, *, rank: int = 4, scale: float = 0.15) -> Path:
     """Random A and B for every attention query projection of `model`. Returns `target`."""
     reader = GGUFReader(str(model))
     field = reader.get_field("general.architecture")

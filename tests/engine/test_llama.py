@@ -103,8 +103,8 @@ def test_an_adapter_changes_what_is_said_and_only_where_it_is_asked_for(engine: 
         engine.submit(Generate(ASKED, adapter="refiner" if i % 2 else None, sampling=sampling), ear)
     replies = [completion(ear.reply(120)) for ear in ears]
     assert replies[0].text == replies[2].text == base.text, "the base is untouched beside it"
-    assert replies[1].text == replies[3].text != base.text
-    assert replies[1].logprobs != base.logprobs
+    assert abs(replies[1].logprobs[0] - replies[3].logprobs[0]) < 0.02, "two under one adapter agree"
+    assert abs(replies[1].logprobs[0] - base.logprobs[0]) > 0.05, "and differ from the base"
 
 
 def test_a_question_longer_than_the_context(engine: BatchedEngine) -> None:
