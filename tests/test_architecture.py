@@ -54,7 +54,7 @@ DOORS = {
     "textual": ["tui/"],
     "huggingface_hub": ["score_local/catalog.py"],
     "math_verify": ["score_local/answers/expression.py"],
-    "gguf": ["convert/"],
+    "gguf": ["score_local/gguf_file.py", "convert/"],
     **{name: NETWORK for name in ("socket", "http", "urllib", "requests", "httpx")},
 }
 
