@@ -61,10 +61,8 @@ def _llama(model: str | None) -> list[Trouble]:
     except (ImportError, OSError, RuntimeError) as error:
         return [(f"llama.cpp does not load: {error}", "reinstall llama-cpp-python; it needs a C and C++ compiler")]
     _say("llama.cpp", llama.system_info())
-    _say(
-        "threads",
-        f"{llama.physical_cores()}, OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'as the system has it')}",
-    )
+    waiting = (f"{name}={os.environ[name]}" for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ)
+    _say("threads", ", ".join([str(llama.physical_cores()), *waiting]))
     return _timed_decode(path)
 
 

@@ -21,11 +21,10 @@ from score_local.engine.batched import BatchedEngine
 from score_local.engine.chat import ChatTemplate, SpecialText
 from score_local.errors import MemoryLimit, ModelError
 
-# With OpenMP's default policy its threads spin while they wait, and one busy process beside llama.cpp cuts decoding to a
-# hundredth. Sleeping at once (PASSIVE) cures that, but halves the speed of a single sequence; to spin for a few hundred
-# turns first costs next to nothing either way (two cores, 0.5B: 18 to 24 tokens/s passive, 28 to 41 so, 36 to 45 with
-# the default). libgomp reads this once, when llama.cpp's library loads: hence before the import, and never against what
-# the user has set.
+# OpenMP's threads spin while they wait: one busy process beside llama.cpp then cuts decoding to a hundredth. Sleeping
+# at once (PASSIVE) cures that and halves the speed of a single sequence. To spin for a few hundred turns first costs
+# next to nothing either way (two cores, a 0.5B model: 18 to 24 tokens/s passive, 28 to 41 so, 36 to 45 spinning).
+# libgomp reads this once, when llama.cpp's library loads: hence before the import; what the user set is left alone.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
 
