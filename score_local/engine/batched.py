@@ -11,7 +11,7 @@ import itertools
 import logging
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -109,13 +109,9 @@ class BatchedEngine:
         """Takes in what was submitted; waits where there is nothing to compute, or where a follow-up is likely."""
         expected, self._ended = self._ended, 0
         while not self._closing:
+            wait = None if not self._jobs else FOLLOW_UP_WAIT if expected > 0 else 0.0
             try:
-                idle = not self._jobs
-                item = (
-                    self._inbox.get(timeout=None if idle else FOLLOW_UP_WAIT)
-                    if idle or expected > 0
-                    else self._inbox.get_nowait()
-                )
+                item = self._inbox.get(block=wait != 0.0, timeout=wait)
             except queue.Empty:
                 return
             expected -= 1
@@ -212,16 +208,14 @@ class BatchedEngine:
             for stream in group:
                 self._fail(stream, error)
             return
-        counts: dict[int, int] = {}
-        for row in rows:
-            counts[row.stream] = counts.get(row.stream, 0) + 1
+        evaluated = Counter(row.stream for row in rows)
         for stream in group:
+            stream.cells += stream.pending[: evaluated[stream.index]]
+        for stream, its_logits in zip(wanted, logits, strict=True):
             assert stream.job
-            stream.cells += stream.job.cells[len(stream.cells) : len(stream.cells) + counts.get(stream.index, 0)]
-        for stream, row_logits in zip(wanted, logits, strict=True):
-            assert stream.job
-            stream.job.hear(row_logits)
-            self._streams.trim(stream, len(stream.job.cells) - 1) if stream.job.reply is None else None
+            stream.job.hear(its_logits)
+            if stream.job.reply is None:  # a job may have gone back: to score another choice after the same prompt
+                self._streams.trim(stream, len(stream.job.cells) - 1)
 
     def _make_room(self, group: list[Stream], error: NoRoom) -> None:
         """Sends the youngest job of the batch back to the queue; one that is alone can never pass."""
