@@ -29,12 +29,12 @@ def run(options: argparse.Namespace) -> int:
         figures["rates"] = _sweep(model, options.threads)
     if options.neighbour:
         figures["neighbour"] = _neighbour(model, options)
-    figures["memory"] = _memory(model, options)
+    figures["memory"] = memory = _memory(model, options)
     if not options.skip_loop:
         figures["problems"] = _loop(model, options)
     if options.json:
         write_whole(Path(options.json), msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
-    return 0
+    return int(memory.peak > memory.allowed)
 
 
 def _machine(threads: int | None) -> str:
