@@ -33,9 +33,10 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_p: Probability = 0.0
     max_tokens: Positive = 512
     stop: tuple[str, ...] = ()
+    loop_window: Annotated[int, msgspec.Meta(ge=0)] = 96
 
     def sampling(self, seed: int) -> Sampling:
-        return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.max_tokens, seed, self.stop)
+        return Sampling(seed=seed, **msgspec.structs.asdict(self))
 
 
 class Verify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

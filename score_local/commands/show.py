@@ -54,7 +54,7 @@ def _story(trace: Trace) -> list[str]:
 
 
 def _attempt(title: str, attempt: Attempt) -> list[str]:
-    cut = ", cut off" if attempt.finish == "length" else ""
+    cut = {"length": ", cut off", "loop": ", ended in a loop"}.get(attempt.finish, "")
     thought = ["<think>", attempt.thought.strip(), "</think>"] if attempt.thought else []
     return [
         f"## {title} ({attempt.usage.generated} tokens{cut}), answer {attempt.answer or 'unknown'}",

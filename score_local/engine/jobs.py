@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from score_local.engine.backend import Backend
 from score_local.engine.protocol import Completion, Finish, Generate, Listener, Reply, Score, Scores, Usage
+from score_local.engine.repetition import in_a_loop
 from score_local.engine.sampler import Logits, Sampler, log_normalizer
 from score_local.engine.text import TextStream
 
@@ -53,7 +54,7 @@ class Job(ABC):
 
 
 class GenerateJob(Job):
-    """Samples a token at a time until the turn ends, a stop string appears, or there is no room left."""
+    """Samples a token at a time until the turn ends, a stop string comes, it runs in a loop, or no room is left."""
 
     def __init__(
         self, request: Generate, cells: list[Cell], prefix: list[int], backend: Backend, listener: Listener
@@ -62,6 +63,7 @@ class GenerateJob(Job):
         self._backend, self._sampler = backend, Sampler(request.sampling)
         self._room = min(request.sampling.max_tokens, backend.context - len(cells))
         self._stream = TextStream(request.sampling.stop)
+        self._loop_window = request.sampling.loop_window
         self._prefix, self._tokens, self._logprobs = prefix, list[int](), list[float]()
         self._prefix_text = request.prefix
 
@@ -76,6 +78,8 @@ class GenerateJob(Job):
             return self._finish("stop")
         if len(self._tokens) >= self._room:
             return self._finish("length")
+        if in_a_loop(self._tokens, self._loop_window):
+            return self._finish("loop")
         self.cells.append(Cell(token, self.adapter))
 
     def _tell(self, text: str) -> None:

@@ -13,7 +13,7 @@ from score_local.errors import EngineError
 
 Role = Literal["system", "user", "assistant"]
 Phase = Literal["solve", "verify", "sample", "refine"]
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. `temperature` 0 is greedy; otherwise top-k cuts first (it is cheap), then top-p, min-p."""
+    """How tokens are chosen. `temperature` 0 is greedy; otherwise top-k cuts first (it is cheap), then top-p, min-p.
+
+    A reply ends ("loop") where its last `loop_window` tokens are one cycle three times or more; 0: it goes on.
+    """
 
     temperature: float = 0.0
     top_k: int = 100
@@ -40,6 +43,7 @@ class Sampling:
     max_tokens: int = 512
     seed: int = 0
     stop: tuple[str, ...] = ()
+    loop_window: int = 96
 
 
 @dataclass(frozen=True, slots=True)
