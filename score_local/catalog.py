@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,12 @@ __all__ = [
     "read_adapter",
     "read_header",
     "resolve",
+    "resolve_base",
 ]
+
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+BASE_FILES = ("*.json", "*.safetensors", "*.jinja")  # of a Hugging Face folder, what a conversion reads
 
 
 class _Remote(msgspec.Struct, frozen=True):
@@ -106,6 +112,32 @@ def pull(entry: Entry, progress: Progress | None = None) -> Path:
         raise _disk_error(error, target.parent) from error
 
 
+def resolve_base(name_or_path: str, *, fetch: bool = False) -> Path:
+    """What an adapter was trained on: a Hugging Face folder, a GGUF, a catalogue name, or a hub id (`owner/name`) that
+    the hub's cache holds or that may be fetched. Raises ModelError."""
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    if name_or_path in load_catalog():
+        return resolve(name_or_path)
+    if not HUB_ID.fullmatch(name_or_path):
+        raise ModelError("no such base model", name_or_path, f"Give a folder, a GGUF, a hub id, or a name: {LIST}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported, but not for mypy
+
+    try:
+        found = snapshot_download(
+            name_or_path, allow_patterns=list(BASE_FILES), local_files_only=not fetch, endpoint=_endpoint()
+        )
+    except (httpx.HTTPError, HFValidationError, OSError) as error:
+        if not fetch:
+            raise ModelError("is not on this machine", name_or_path, "Fetch it from the hub: add --fetch") from error
+        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
+        raise _hub_error(cause if isinstance(cause, Exception) else error, name_or_path, "add --fetch") from error
+    return Path(found)
+
+
 def _fetch(entry: Entry, target: Path, progress: Progress | None) -> Path:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported, but not for mypy
@@ -118,7 +150,8 @@ def _fetch(entry: Entry, target: Path, progress: Progress | None) -> Path:
     except (httpx.HTTPError, HFValidationError, OSError) as error:
         if getattr(error, "errno", None):  # the disk's, not the hub's
             raise
-        raise _hub_error(error, entry) from error
+        asked = f"{entry.repo} ({entry.file}, {entry.revision})"
+        raise _hub_error(error, asked, f"score-local models pull {entry.name}") from error
     sha256 = entry.sha256 or (remote.digest if len(remote.digest) == 64 else None)
     trouble = _settle(part, target, entry, sha256)
     if trouble:
@@ -210,18 +243,18 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or str(constants.ENDPOINT)
 
 
-def _hub_error(error: Exception, entry: Entry) -> ModelError:
+def _hub_error(error: Exception, asked: str, again: str) -> ModelError:
     from huggingface_hub import errors
 
-    page, again = f"{_endpoint()}/{entry.repo}", f"score-local models pull {entry.name}"
+    page = f"{_endpoint()}/{asked}"
     status = getattr(getattr(error, "response", None), "status_code", None)
     reason = " ".join(str(error).split()) or type(error).__name__
     mend = "Check the catalogue's entry"
     cases = [
         (errors.GatedRepoError, "the hub asks for an agreement first", "Accept it there, then set HF_TOKEN"),
         (errors.RepositoryNotFoundError, "no such repository, or a private one", f"{mend}; if private, set HF_TOKEN"),
-        (errors.RevisionNotFoundError, f"the repository has no revision {entry.revision}", mend),
-        (errors.RemoteEntryNotFoundError, f"the repository has no file {entry.file}", mend),
+        (errors.RevisionNotFoundError, "the repository has no such revision", mend),
+        (errors.RemoteEntryNotFoundError, "the repository has no such file", mend),
         (errors.HFValidationError, f"not a hub repository: {reason}", mend),
         (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set", f"Unset it, then: {again}"),
         (errors.HfHubHTTPError, f"the hub answered {status}", f"Try again later: {again}"),

@@ -24,6 +24,11 @@ EPILOG = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; its exit code: 0 done, 1 some problems failed, 2 a mistake to mend, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["convert"]:
+        from convert import cli
+
+        return cli.main(arguments[1:], "score-local convert")
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "command"):
@@ -59,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_models(commands)
     _add_doctor(commands)
     _add_bench(commands)
+    commands.add_parser("convert", help="an adapter into a proven GGUF (also: score-convert)")
     return parser
 
 

@@ -22,12 +22,17 @@ NEXT = "Fetch or copy it again; score-local models list shows what is known"
 
 
 class GGUFHeader(msgspec.Struct, frozen=True):
-    """What a GGUF says of itself. Arrays of more than LONG_ARRAY items are absent from `metadata`."""
+    """What a GGUF says of itself. Arrays of more than LONG_ARRAY items are absent from `metadata`.
+
+    `spans` are the byte ranges of all key-value pairs, long arrays too; `data_offset` is where the weights begin.
+    """
 
     path: Path
     version: int
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
+    spans: dict[str, tuple[int, int]]
+    data_offset: int
     bytes: int
 
     @property
@@ -82,16 +87,27 @@ def _parse(data: mmap.mmap, path: Path) -> GGUFHeader:
             f"GGUF version {version & 0xFFFF or 'for big-endian machines'} is not supported", str(path), NEXT
         )
     tensors, pairs = cursor.number(U64), cursor.number(U64)
-    metadata = {key: value for key, value in (cursor.pair() for _ in range(pairs)) if value is not None}
-    header = GGUFHeader(path, version, metadata, dict(cursor.tensor() for _ in range(tensors)), len(data))
+    metadata, spans = _read_pairs(cursor, pairs)
+    infos = dict(cursor.tensor() for _ in range(tensors))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1:
         raise ValueError(f"alignment {alignment}")
     begin = -(-cursor.offset // alignment) * alignment
-    end = max((begin + tensor.offset + tensor.bytes for tensor in header.tensors.values()), default=cursor.offset)
+    end = max((begin + tensor.offset + tensor.bytes for tensor in infos.values()), default=cursor.offset)
     if end > len(data):
         raise ModelError(f"cut short: {len(data):,} bytes of {end:,} are here", str(path), NEXT)
-    return header
+    return GGUFHeader(path, version, metadata, infos, spans, begin, len(data))
+
+
+def _read_pairs(cursor: _Cursor, count: int) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    metadata, spans = dict[str, Any](), dict[str, tuple[int, int]]()
+    for _ in range(count):
+        start = cursor.offset
+        key, value = cursor.pair()
+        spans[key] = (start, cursor.offset)
+        if value is not None:
+            metadata[key] = value
+    return metadata, spans
 
 
 class _Cursor:

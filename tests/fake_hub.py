@@ -1,8 +1,10 @@
-"""A model hub on 127.0.0.1: the two requests (HEAD, GET with Range) that huggingface_hub makes to fetch a file."""
+"""A model hub on 127.0.0.1: the requests that huggingface_hub makes to fetch a file (HEAD, GET with Range) or a
+repository (its list of files first)."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,13 +45,40 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
         thread.join()
 
 
+def _listing(hub: FakeHub, path: str) -> tuple[int, bytes]:
+    """Status and JSON of what a repository is, or of its tree of files."""
+    repository = "/".join(path.split("/")[3:5])
+    begin = f"{repository}/"
+    files = {name.removeprefix(begin): data for name, data in hub.files.items() if name.startswith(begin)}
+    if not files or hub.status != 200:
+        return 404, b"{}"
+    if "/tree/" in path:
+        oid = "0" * 40
+        tree = [{"type": "file", "path": name, "size": len(data), "oid": oid} for name, data in files.items()]
+        return 200, json.dumps(tree).encode()
+    siblings = [{"rfilename": name} for name in files]
+    return 200, json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode()
+
+
 def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self._answer(None)
 
         def do_GET(self) -> None:
-            self._answer(self.headers["Range"])
+            if self.path.startswith("/api/models/"):
+                self._list()
+            else:
+                self._answer(self.headers["Range"])
+
+        def _list(self) -> None:
+            status, content = _listing(hub, self.path)
+            self.send_response(status)
+            self.send_header("X-Error-Code", "" if status == 200 else "RepoNotFound")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def _answer(self, wanted: str | None) -> None:
             hub.requests.append((self.command, self.path, self.headers["Range"]))

@@ -321,8 +321,8 @@ def test_a_connection_that_never_lasts_keeps_what_came(hub: FakeHub, folder: Pat
 @pytest.mark.parametrize(
     ("status", "code", "what"),
     [
-        (200, "", r"the repository has no file other\.gguf"),
-        (404, "RevisionNotFound", "the repository has no revision main"),
+        (200, "", r"other\.gguf.*the repository has no such file"),
+        (404, "RevisionNotFound", "main.*the repository has no such revision"),
         (404, "RepoNotFound", "no such repository, or a private one"),
         (401, "RepoNotFound", "no such repository, or a private one.*set HF_TOKEN"),
         (403, "GatedRepo", r"the hub asks for an agreement first\. Accept it there, then set HF_TOKEN"),
@@ -340,7 +340,7 @@ def test_the_hub_is_down(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-        with pytest.raises(ModelError, match=r"org/tiny: the hub cannot be reached: .*refused"):
+        with pytest.raises(ModelError, match=r"org/tiny \(.*\): the hub cannot be reached: .*refused"):
             catalog.pull(ENTRY)
 
 
@@ -390,3 +390,37 @@ def test_two_pulls_at_once(folder: Path, no_network: None) -> None:
     folder.mkdir()
     with FileLock(folder / ".tiny.gguf.lock"), pytest.raises(ModelError, match="another process is pulling it"):
         catalog.pull(ENTRY)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_base_model_is_fetched_only_when_told(hub: FakeHub, cache: Path) -> None:
+    hub.files = {f"org/base/{name}": name.encode() for name in ("config.json", "model.safetensors", "video.mp4")}
+    with pytest.raises(ModelError, match=r"org/base: is not on this machine\. Fetch it from the hub: add --fetch"):
+        catalog.resolve_base("org/base")
+    assert hub.requests == []
+    folder = catalog.resolve_base("org/base", fetch=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    asked = len(hub.requests)
+    assert catalog.resolve_base("org/base") == folder and len(hub.requests) == asked
+
+
+def test_a_base_model_that_the_hub_lacks(hub: FakeHub, cache: Path) -> None:
+    with pytest.raises(ModelError, match="no such repository, or a private one"):
+        catalog.resolve_base("org/nothing", fetch=True)
+
+
+def test_a_base_model_may_be_a_folder_a_file_or_a_name(tmp_path: Path, folder: Path, content: bytes) -> None:
+    assert catalog.resolve_base(str(tmp_path)) == tmp_path
+    folder.mkdir(exist_ok=True)
+    (folder / "catalog.toml").write_text('[models.mine]\ntitle = "Mine"\nfile = "mine.gguf"\n')
+    (folder / "mine.gguf").write_bytes(content)
+    assert catalog.resolve_base("mine") == folder / "mine.gguf"
+    with pytest.raises(ModelError, match="no such base model"):
+        catalog.resolve_base("no/such/folder")
