@@ -109,6 +109,9 @@ def _mismatch(name: str, tensors: dict[str, Tensor], model: GGUFHeader) -> str |
         return f"tensor {name} has no pair of lora_a and lora_b"
     if base is None:
         return f"the model has no tensor {name}"
+    if name == "token_embd.weight" and "output.weight" not in model.tensors:
+        # llama.cpp would take the embedding's factors for the output's too, and abort.
+        return f"tensor {name} is changed, and in this model embedding and output are one"
     if min(len(a.shape), len(b.shape)) < 2:
         fits = False
     elif name.endswith("token_embd.weight"):  # looked up, not multiplied: A is [r, n_out], B [r, n_in]

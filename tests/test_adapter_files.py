@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from score_local.adapter_files import check_adapter_fits, read_adapter
@@ -77,12 +78,20 @@ def test_the_first_mismatch_is_named(
 
 @pytest.mark.parametrize(("shape", "fits"), [((64, 32), True), ((32, 64), False), ((64, 16), False)])
 def test_an_embedding_has_its_own_shapes(tmp_path: Path, base: GGUFHeader, shape: tuple[int, int], fits: bool) -> None:
+    base = msgspec.structs.replace(base, tensors={**base.tensors, "output.weight": base.tensors["token_embd.weight"]})
     adapter = read_adapter(write_adapter(tmp_path / "lora.gguf", pairs={"token_embd.weight": shape}))
     if fits:
         check_adapter_fits(adapter, base)
     else:
         with pytest.raises(ModelError, match=r"token_embd\.weight"):
             check_adapter_fits(adapter, base)
+
+
+def test_an_embedding_that_is_the_output_too_cannot_be_changed(tmp_path: Path, base: GGUFHeader) -> None:
+    """llama.cpp would abort the process in the first decode."""
+    adapter = read_adapter(write_adapter(tmp_path / "lora.gguf", pairs={"token_embd.weight": (64, 32)}))
+    with pytest.raises(ModelError, match="embedding and output are one"):
+        check_adapter_fits(adapter, base)
 
 
 def test_a_and_b_of_different_ranks(tmp_path: Path, base: GGUFHeader) -> None:

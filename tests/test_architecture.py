@@ -33,6 +33,7 @@ LAYERS = [
     ("score_local.gguf_check", 4),
     ("score_local.adapter_files", 4),
     ("score_local.catalog", 4),
+    ("score_local.own_models", 5),
     ("score_local.evaluate", 5),
     ("score_local.runs", 5),
     ("score_local.answer_files", 5),

@@ -1,0 +1,277 @@
+"""Says in seconds what a conversion would stumble over, and what to do about it: headers and settings only.
+
+Each rule looks at one thing. Where the conversion itself has a function that refuses, the rule calls it, so that
+nothing is promised here that is refused there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from convert.architectures import EMBEDDING
+from convert.base import Base, open_base, read_config
+from convert.gguf_writer import size_of
+from convert.lora import placed_changes
+from convert.merge import AHEAD, ENDS, FILE_TYPES, PIECE, WORKERS, merged_sources, planned
+from convert.peft_adapter import WEIGHTS_CHANGED, PeftAdapter, read_peft
+from convert.vocabulary import read_vocabulary
+from score_local.adapter_files import CARD
+from score_local.errors import ModelError
+
+Way = Literal["merge", "lora"]
+WAYS: tuple[Way, ...] = ("merge", "lora")
+FLOATS_A_VALUE = 4  # of a piece in the making: read, product, sum, encoded
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule found. `stops` names the ways that would fail; `doubt` is a thing to look at that stops nothing."""
+
+    name: str
+    what: str
+    remedy: str = ""
+    stops: tuple[Way, ...] = ()
+    doubt: bool = False
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is to be converted, and where to."""
+
+    adapter: PeftAdapter
+    base: Base
+    out: Path
+
+
+def check(adapter: Path, base: Path, donor: Path | None = None, out: Path = Path()) -> list[Rule]:
+    """Every rule's finding; where the adapter or the base cannot be read at all, that alone."""
+    rules = list[Rule]()
+    read = _read("adapter", lambda: read_peft(adapter), rules)
+    opened = _read("base", lambda: open_base(base, donor), rules)
+    if read is None or opened is None:
+        return rules
+    job = Job(read, opened, out)
+    return [rule for look in LOOKS for rule in look(job)]
+
+
+def _read(name: str, read: Callable[[], Any], rules: list[Rule]) -> Any:
+    try:
+        return read()
+    except ModelError as error:
+        rules.append(_refused(name, error, WAYS))
+        return None
+
+
+def _refused(name: str, error: ModelError, stops: tuple[Way, ...]) -> Rule:
+    what = f"{error.where}: {error.what}" if error.where else error.what
+    return Rule(name=name, what=what, remedy=error.next, stops=stops)
+
+
+def _tried(name: str, attempt: Callable[[], object], good: str, *stops: Way) -> Iterable[Rule]:
+    """A rule that is what the conversion itself says."""
+    try:
+        attempt()
+    except ModelError as error:
+        yield _refused(name, error, stops)
+    else:
+        yield Rule(name=name, what=good)
+
+
+def architecture(job: Job) -> Iterable[Rule]:
+    yield Rule(name="architecture", what=f"{job.base.architecture.name}, {job.base.layout.layers} layers")
+
+
+def base_model(job: Job) -> Iterable[Rule]:
+    trained, given = job.adapter.base, job.base.name
+    stated = _stated_base(job.adapter.folder)
+    if not trained and not stated:
+        yield Rule(name="base model", what="the adapter does not say what it was trained on", doubt=True)
+    elif given and _plain(given) not in {_plain(trained), _plain(stated)}:
+        what = f"the adapter was trained on {trained or stated}, and the base is {given}"
+        yield Rule(name="base model", what=what, remedy="Give that base, unless the two are one", doubt=True)
+    else:
+        yield Rule(name="base model", what=given)
+
+
+def _stated_base(folder: Path) -> str:
+    try:
+        found = re.search(r'^base\s*=\s*"(.*)"', (folder / CARD).read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
+def _plain(name: str) -> str:
+    """A model's name without its owner, its path, and the endings that name a file's type."""
+    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1].lower()
+    return re.sub(r"[\W_]+", "", re.sub(r"([-.](gguf|b?f16|f32|i?q\d\w*))+$", "", last))
+
+
+def shapes(job: Job) -> Iterable[Rule]:
+    count = len(job.adapter.changes) + len(job.adapter.replaced)
+    yield from _tried("merge", lambda: merged_sources(job.base, job.adapter), f"{count} tensors fit", "merge")
+    yield from _tried("run time", lambda: placed_changes(job.base, job.adapter), f"{count} tensors fit", "lora")
+
+
+def initialisation(job: Job) -> Iterable[Rule]:
+    how = str(job.adapter.config.get("init_lora_weights", "")).lower()
+    if how.startswith(WEIGHTS_CHANGED):
+        what = f"it was initialised with {how}, which also changed the base's weights"
+        remedy = "Save it with path_initial_model_for_weight_conversion, as PEFT's guide says"
+        yield Rule(name="initialisation", what=what, remedy=remedy, stops=WAYS)
+
+
+def scale(job: Job) -> Iterable[Rule]:
+    config, scales = job.adapter.config, sorted({round(c.scale, 6) for c in job.adapter.changes.values()})
+    how = "alpha / sqrt(rank), rsLoRA" if config.get("use_rslora") else "alpha / rank"
+    patterns = [name for name in ("rank_pattern", "alpha_pattern") if config.get(name)]
+    also = f", with {' and '.join(patterns)}" if patterns else ""
+    yield Rule(name="scale", what=f"{', '.join(f'{s:g}' for s in scales) or 'none'} ({how}{also})")
+
+
+def kind(job: Job) -> Iterable[Rule]:
+    if job.adapter.invocation_tokens:
+        tokens = ", ".join(map(str, job.adapter.invocation_tokens))
+        yield Rule(name="kind", what=f"aLoRA, invoked by tokens {tokens}")
+    else:
+        yield Rule(name="kind", what="DoRA" if job.adapter.dora else "LoRA")
+
+
+def settings(job: Job) -> Iterable[Rule]:
+    config = job.adapter.config
+    unknown = [key for key in ("layer_replication", "target_parameters", "trainable_token_indices") if config.get(key)]
+    unknown += ["fan_in_fan_out"] if config.get("fan_in_fan_out") else []
+    for key in unknown:
+        remedy = "Merge it with PEFT, save the model, and convert that with no adapter"
+        yield Rule(name="settings", what=f"{key} is not supported", remedy=remedy, stops=WAYS)
+    if job.adapter.dora and any(change.embedding for change in job.adapter.changes.values()):
+        remedy = "Train without the embedding, or without DoRA"
+        yield Rule(name="settings", what="DoRA of an embedding is not supported", remedy=remedy, stops=WAYS)
+
+
+def embeddings(job: Job) -> Iterable[Rule]:
+    touched = [name for name in (*job.adapter.changes, *job.adapter.replaced) if name.endswith(ENDS)]
+    if touched and job.base.tied:
+        what = f"it changes {', '.join(touched)}, and the base's embedding and output are one tensor"
+        remedy = "The merged file holds both, and is larger by one of them"
+        yield Rule(name="tied embeddings", what=what, remedy=remedy, doubt=True)
+
+
+def tokens(job: Job) -> Iterable[Rule]:
+    """Tokens that were added in training stand in the adapter's folder, and the base's tokenizer lacks them."""
+    path = job.adapter.folder / "tokenizer.json"
+    if job.base.folder is None or not path.is_file():
+        return
+    added, known = _vocabulary(path), _vocabulary(job.base.folder / "tokenizer.json")
+    new = sorted(added - known)
+    if new and known:
+        what = f"{len(new)} tokens were added in training, such as {new[0]!r}"
+        remedy = "Resize and save the base with them, or train without: a GGUF's tokenizer is the base's"
+        yield Rule(name="added tokens", what=what, remedy=remedy, stops=WAYS)
+
+
+def _vocabulary(path: Path) -> set[str]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return set(table["model"]["vocab"]) | {token["content"] for token in table.get("added_tokens", [])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def tokenizer(job: Job) -> Iterable[Rule]:
+    if job.base.donor:
+        name = job.base.donor.path.name
+        yield Rule(name="tokenizer", what=f"copied from {name}")
+        yield from _template(job.base.donor.chat_template)
+        yield from _ends(job, {job.base.donor.metadata.get("tokenizer.ggml.eos_token_id")})
+        return
+    assert job.base.folder
+    try:
+        rows = job.base.tensors[EMBEDDING].shape[0]
+        vocabulary = read_vocabulary(job.base.folder, rows)
+    except ModelError as error:
+        yield _refused("tokenizer", error, ("merge",))
+        return
+    yield Rule(name="tokenizer", what=f"{vocabulary.model}, pre-tokenizer {vocabulary.pre}")
+    yield from _padding(job.base.folder, rows)
+    yield from _template(vocabulary.chat_template)
+
+
+def _padding(folder: Path, rows: int) -> Iterable[Rule]:
+    used = len(_vocabulary(folder / "tokenizer.json"))
+    if used < rows:
+        what = f"{rows - used} of {rows} embedding rows have no token"
+        yield Rule(name="vocabulary padding", what=what, remedy="They are kept, named [PAD...]")
+
+
+def _template(template: str | None) -> Iterable[Rule]:
+    if template:
+        yield Rule(name="chat template", what=f"{len(template):,} characters")
+    else:
+        remedy = "Without one the model cannot chat: give a donor GGUF that has it"
+        yield Rule(name="chat template", what="there is none", remedy=remedy, doubt=True)
+
+
+def _ends(job: Job, known: set[Any]) -> Iterable[Rule]:
+    if job.base.folder is None:
+        return
+    try:
+        wanted = read_generation_ends(job.base.folder)
+    except ModelError:
+        return
+    if wanted and not (wanted & known):
+        what = f"generation ends at {sorted(wanted)}, and the donor says {sorted(known, key=str)}"
+        remedy = "Take another donor: with this one a reply may never end"
+        yield Rule(name="end of sequence", what=what, remedy=remedy, doubt=True)
+
+
+def read_generation_ends(folder: Path) -> set[int]:
+    """The ids of `eos_token_id` in generation_config.json, or in config.json. Raises ModelError."""
+    path = folder / "generation_config.json"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else read_config(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {error}", str(path), "Copy it again") from error
+    ends = table.get("eos_token_id")
+    return {int(end) for end in (ends if isinstance(ends, list) else [ends]) if end is not None}
+
+
+def resources(job: Job) -> Iterable[Rule]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    try:
+        sources = merged_sources(job.base, job.adapter)
+    except ModelError:
+        return  # another rule tells
+    with ThreadPoolExecutor(1) as pool:
+        size = size_of(planned(n, s, FILE_TYPES["f16"], job.base.path, pool) for n, s in sources.items())
+    pieces = (AHEAD + 1 + WORKERS) * PIECE * 4 * FLOATS_A_VALUE
+    free = shutil.disk_usage(_existing(job.out)).free
+    disk, memory = f"{size / 1e9:.2f} GB of disk ({free / 1e9:.1f} free)", f"about {pieces / 1e9:.1f} GB of memory"
+    what = f"merging into F16 takes {disk} and {memory}"
+    full = free < size
+    yield Rule(name="room", what=what, remedy="Make room" if full else "", stops=("merge",) if full else ())
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+
+
+LOOKS: tuple[Callable[[Job], Iterable[Rule]], ...] = (
+    architecture,
+    base_model,
+    kind,
+    scale,
+    initialisation,
+    settings,
+    shapes,
+    embeddings,
+    tokens,
+    tokenizer,
+    resources,
+)

@@ -1,0 +1,246 @@
+"""The commands of `score-convert`. Each takes the parsed options, returns an exit code, and prints paths to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from convert.base import Base, open_base
+from convert.check import Rule
+from convert.check import check as check_rules
+from convert.llama_cpp_checkout import make_donor
+from convert.lora import write_lora
+from convert.merge import FILE_TYPES
+from convert.merge import merge as merge_into
+from convert.partial import refuse_existing
+from convert.peft_adapter import PeftAdapter, read_peft
+from convert.progress import progress
+from score_local.catalog import resolve_base
+from score_local.errors import ModelError
+
+
+def check(options: argparse.Namespace) -> int:
+    """0 where the adapter can be merged or loaded at run time; 1 where it can be neither."""
+    with _donor(options) as donor:
+        rules = check_rules(options.adapter, resolve_base(options.base, fetch=options.fetch), donor)
+    _print_rules(rules)
+    stopped = {way for rule in rules for way in rule.stops}
+    return int(stopped == {"merge", "lora"})
+
+
+def merge(options: argparse.Namespace) -> int:
+    target = options.out or Path(f"{_stem(options.adapter)}-{options.type}.gguf")
+    with _opened(options) as (base, adapter):
+        _merge_as(base, adapter, target, options.type)
+    print(target)
+    return 0
+
+
+def lora(options: argparse.Namespace) -> int:
+    target = options.out or Path(f"{_stem(options.adapter)}-lora.gguf")
+    with _opened(options) as (base, adapter):
+        write_lora(base, adapter, target, options.type)
+    print(target)
+    return 0
+
+
+def quantize(options: argparse.Namespace) -> int:
+    if options.to == "list":
+        return _list_types()
+    types = [_fastest(options)] if options.for_cpu else _types(options.to)
+    targets = [options.out / f"{_without_type(options.file)}-{name}.gguf" for name in types]
+    for target in targets:
+        refuse_existing(target)
+    for name, target in zip(types, targets, strict=True):
+        how = {"imatrix": options.imatrix, "threads": options.threads, "requantise": options.requantise}
+        _quantize(options.file, target, name, **how)
+        print(target)
+    return 0
+
+
+def imatrix(options: argparse.Namespace) -> int:
+    from convert.imatrix import compute_imatrix
+
+    target = options.out or options.file.with_suffix(".imatrix.gguf")
+    with progress(f"importance matrix of {options.file.name}", "chunks") as tell:
+        compute_imatrix(
+            options.file, options.text, target, chunks=options.chunks, threads=options.threads, progress=tell
+        )
+    print(target)
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    return _prove(
+        options.files,
+        base=resolve_base(options.base, fetch=options.fetch),
+        merged=options.merged,
+        adapter=options.adapter,
+        base_gguf=options.base_gguf,
+        text=options.text,
+    )
+
+
+def all(options: argparse.Namespace) -> int:
+    """check, merge, quantize, verify, register; stops at the first that fails, and registers only what passed."""
+    types = _types(options.to)
+    stem, out = _stem(options.adapter), options.out
+    outputs = [out / f"{stem}-{name}.gguf" for name in types]
+    exact = out / f"{stem}-f16.gguf"
+    for target in {*outputs, exact}:
+        refuse_existing(target)
+    with _opened(options) as (base, adapter):
+        rules = check_rules(options.adapter, base.path, base.donor.path if base.donor else None, out)
+        _print_rules(rules)
+        if any("merge" in rule.stops for rule in rules):
+            return 1
+        _merge_as(base, adapter, exact, "f16")
+    for name, target in zip(types, outputs, strict=True):
+        if target != exact:
+            _quantize(exact, target, name, imatrix=options.imatrix, threads=options.threads)
+    made = list(dict.fromkeys([exact, *outputs]))
+    code = _prove(made, base=base.path, merged=exact, adapter=options.adapter, text=options.text)
+    if not options.keep_f16 and exact not in outputs and not code:
+        exact.unlink()
+    _register([path for path in outputs if path.exists()], base, adapter, options.licence)
+    return code
+
+
+def bench(options: argparse.Namespace) -> int:
+    from convert.bench import run
+
+    return run(options.dir, options.layers)
+
+
+# -- inside ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _donor(options: argparse.Namespace) -> Iterator[Path | None]:
+    """The donor that was given, or one that a llama.cpp checkout makes for as long as it is needed."""
+    if options.donor or not options.llama_cpp:
+        yield options.donor
+        return
+    with tempfile.TemporaryDirectory(prefix="score-convert-") as folder:
+        base = resolve_base(options.base, fetch=options.fetch)
+        yield make_donor(options.llama_cpp, base, Path(folder) / "donor.gguf")
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[tuple[Base, PeftAdapter]]:
+    adapter = read_peft(options.adapter)
+    with _donor(options) as donor:
+        yield open_base(resolve_base(options.base, fetch=options.fetch), donor), adapter
+
+
+def _merge_as(base: Base, adapter: PeftAdapter, target: Path, type: str) -> None:
+    """Merges into a type without loss, or into one beside the target that is then quantised."""
+    if type in FILE_TYPES:
+        with progress(f"merging into {target.name}", "bytes") as tell:
+            merge_into(base, adapter, target, type, tell)
+        return
+    (name,) = _types(type)
+    refuse_existing(target)
+    with tempfile.TemporaryDirectory(prefix=".merge-", dir=target.absolute().parent) as folder:
+        exact = Path(folder) / "merged-f16.gguf"
+        _merge_as(base, adapter, exact, "f16")
+        _quantize(exact, target, name)
+
+
+def _types(text: str) -> list[str]:
+    """Names of types, split by commas. Raises ModelError for one that is not known."""
+    from convert.quantize import TYPES
+
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in TYPES:
+            raise ModelError(f"no such type: {name}", "--to", "See: score-convert quantize FILE --to list")
+    return names
+
+
+def _list_types() -> int:
+    from convert.quantize import TYPES
+
+    for name, type in TYPES.items():
+        print(name, "needs an importance matrix" if type.needs_imatrix else "", sep="\t")
+    return 0
+
+
+def _fastest(options: argparse.Namespace) -> str:
+    from convert.for_cpu import fastest_type
+
+    measured = fastest_type(options.file, threads=options.threads)
+    for row in measured:
+        print(f"{row.type:8} {row.tokens_per_second:7.1f} tokens/s {row.bytes / 1e6:9,.0f} MB", file=sys.stderr)
+    return str(measured[0].type)
+
+
+def _quantize(source: Path, target: Path, name: str, **how: Any) -> None:
+    from convert.quantize import quantize as quantize_file
+
+    with progress(f"quantising into {target.name}", "tensors") as tell:
+        made = quantize_file(source, target, name, progress=tell, **how)
+    if made.fallbacks:
+        print(f"{target.name}: {made.summary}", file=sys.stderr)
+
+
+def _prove(files: list[Path], **what: Any) -> int:
+    from convert.proof import MANIFEST, prove, set_aside, table, write_manifest
+
+    with progress("proving", "texts") as tell:
+        proof = prove(
+            outputs=files,
+            command=["score-convert", *sys.argv[1:]],
+            progress=lambda title, done, total: tell(done, total),
+            **what,
+        )
+    proof = set_aside(proof, files)
+    manifest = files[0].parent / MANIFEST
+    write_manifest(manifest, proof)
+    print(table(proof))
+    for record in proof.outputs:
+        if record.kept_as:
+            print(f"score-convert: {record.name} failed, and is kept as {record.kept_as}", file=sys.stderr)
+    print(manifest)
+    return int(not proof.passed)
+
+
+def _register(files: list[Path], base: Base, adapter: PeftAdapter, licence: str) -> None:
+    from score_local.own_models import register
+
+    for file in files:
+        title = f"{base.name} with {adapter.folder.resolve().name}, {file.stem.rsplit('-', 1)[-1].upper()}"
+        name = register(file, title=title, licence=licence, notes="made by score-convert; see manifest.json beside it")
+        print(f'registered: score-local solve --model {name} "..."', file=sys.stderr)
+
+
+def _print_rules(rules: list[Rule]) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table("rule", "finding", "what is found", "what to do", box=SIMPLE, pad_edge=False)
+    for rule in rules:
+        word, style = _verdict(rule)
+        grid.add_row(Text(rule.name), Text(word, style), Text(rule.what), Text(rule.remedy))
+    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+
+
+def _verdict(rule: Rule) -> tuple[str, str]:
+    if rule.stops:
+        return f"stops {' and '.join(rule.stops)}", "bold red"
+    return ("look", "yellow") if rule.doubt else ("good", "green")
+
+
+def _stem(adapter: Path) -> str:
+    return adapter.resolve().name
+
+
+def _without_type(file: Path) -> str:
+    return file.stem.removesuffix("-f16").removesuffix("-bf16").removesuffix("-f32")

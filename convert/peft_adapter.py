@@ -1,0 +1,139 @@
+"""Reads a PEFT adapter folder (adapter_config.json, adapter_model.safetensors): which module gets which change.
+
+Facts follow peft 0.21: tuners/lora/layer.py (scaling, DoRA), utils/save_and_load.py (names of the saved tensors),
+utils/other.py (patterns).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from convert.safetensors import StoredTensor, open_folder
+from score_local.errors import ModelError
+
+CONFIG, STEM = "adapter_config.json", "adapter_model"
+PREFIX = "base_model.model."
+PARTS = ("lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_A", "lora_B")
+WEIGHTS_CHANGED = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that also change the base weights
+
+
+class LoraChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The low-rank change of one module: W + scale * B @ A, and with DoRA its rows rescaled to `magnitude`.
+
+    `a` is (rank, columns of W) and `b` (rows of W, rank). Of an embedding, A is (rank, rows of W) and B (columns of W,
+    rank), and the change is the transpose.
+    """
+
+    a: StoredTensor
+    b: StoredTensor
+    scale: float
+    embedding: bool = False
+    magnitude: StoredTensor | None = None
+
+    @property
+    def rank(self) -> int:
+        return self.a.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the weight that is changed."""
+        rows, columns = self.b.shape[0], self.a.shape[1]
+        return (columns, rows) if self.embedding else (rows, columns)
+
+
+class PeftAdapter(msgspec.Struct, frozen=True):
+    """An adapter by the base's tensor names: low-rank `changes`, and tensors that take the place of the base's
+    (`modules_to_save`, trained biases). Tensors of no known meaning are in `strange`."""
+
+    folder: Path
+    config: dict[str, Any]
+    changes: dict[str, LoraChange]
+    replaced: dict[str, StoredTensor]
+    strange: tuple[str, ...]
+
+    @property
+    def invocation_tokens(self) -> tuple[int, ...]:
+        """What an aLoRA's activation begins with; () for a LoRA."""
+        return tuple(self.config.get("alora_invocation_tokens") or ())
+
+    @property
+    def base(self) -> str:
+        """The base model's name as it was when the adapter was trained."""
+        return str(self.config.get("base_model_name_or_path") or "")
+
+    @property
+    def dora(self) -> bool:
+        return any(change.magnitude for change in self.changes.values())
+
+
+def read_peft(folder: Path) -> PeftAdapter:
+    """Reads an adapter. Raises ModelError where it is none, is no LoRA, or holds half of a pair."""
+    config = _config(folder)
+    if config.get("peft_type") != "LORA":
+        raise ModelError(f"peft_type {config.get('peft_type')} is not supported", str(folder), "Give a LoRA adapter")
+    parts, replaced, strange = dict[str, dict[str, StoredTensor]](), dict[str, StoredTensor](), list[str]()
+    for name, tensor in open_folder(folder, STEM).items():
+        bare = name.removeprefix(PREFIX)
+        module, part = _split(bare)
+        if part:
+            parts.setdefault(module, {})[part] = tensor
+        elif bare.endswith(".base_layer.weight"):  # the base's own, which PEFT saves with an adapted embedding
+            continue
+        elif bare.endswith((".weight", ".bias")) and "lora_" not in bare and "token_adapter" not in bare:
+            replaced[_base_tensor(bare)] = tensor
+        else:
+            strange.append(name)
+    changes = {f"{module}.weight": _change(module, found, config, folder) for module, found in parts.items()}
+    return PeftAdapter(folder, config, changes, replaced, tuple(strange))
+
+
+def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
+    """alpha / rank, or alpha / sqrt(rank) with rsLoRA; alpha is that of the first pattern that names the module."""
+    alpha = float(_by_pattern(config.get("alpha_pattern") or {}, module, config.get("lora_alpha", 8)))
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"no adapter: it has no {CONFIG}", str(folder), "Give the folder that PEFT saved") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {error}", str(path), "Copy it again") from error
+    if not isinstance(config, dict):
+        raise ModelError("not a table of settings", str(path), "Copy it again")
+    return config
+
+
+def _split(name: str) -> tuple[str, str]:
+    """(module, part) of a LoRA tensor: `layers.0.q_proj.lora_A.weight`, also with an adapter's name after the part."""
+    found = re.fullmatch(rf"(.+)\.({'|'.join(PARTS)})(?:\.(?!bias)\w+)?(?:\.weight)?", name)
+    return (found[1], found[2]) if found else (name, "")
+
+
+def _base_tensor(name: str) -> str:
+    """What a saved tensor replaces: PEFT's wrappers do not count."""
+    return re.sub(r"\.(base_layer|original_module|modules_to_save(\.\w+)?)(?=\.)", "", name)
+
+
+def _change(module: str, parts: Mapping[str, StoredTensor], config: dict[str, Any], folder: Path) -> LoraChange:
+    embedding = "lora_embedding_A" in parts or "lora_embedding_B" in parts
+    names = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A", "lora_B")
+    a, b = (parts.get(name) for name in names)
+    if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
+        raise ModelError(f"{module} has no matching pair of {' and '.join(names)}", str(folder), "Copy it again")
+    scale = scale_of(config, module, a.shape[0])
+    return LoraChange(a=a, b=b, scale=scale, embedding=embedding, magnitude=parts.get("lora_magnitude_vector"))
+
+
+def _by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
+    """The value of the first pattern that fits the end of the module's name, as PEFT looks it up."""
+    return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)

@@ -1,0 +1,117 @@
+"""The rules of `check`: each would-be failure is named with its remedy, and good conversions pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from convert.check import Rule, _plain, check
+from tests.convert.files import write_adapter
+from tests.convert.tiny_gguf import NARROW, write_model
+
+Q = "model.layers.0.self_attn.q_proj"
+
+
+def pair(rows: int = 64, columns: int = 64, module: str = Q) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, columns)), random.normal(size=(rows, 2))
+    return {f"{module}.lora_A.weight": a.astype(np.float32), f"{module}.lora_B.weight": b.astype(np.float32)}
+
+
+def found(folder: Path, tensors: dict[str, Any], **config: Any) -> dict[str, Rule]:
+    base = write_model(folder / "base.gguf", NARROW)
+    adapter = write_adapter(folder / "adapter", tensors, **config)
+    return {rule.name: rule for rule in check(adapter, base, out=folder)}
+
+
+def test_a_good_adapter_is_stopped_by_nothing(tmp_path: Path) -> None:
+    rules = found(tmp_path, pair())
+    assert not [rule for rule in rules.values() if rule.stops]
+    assert {"architecture", "base model", "kind", "scale", "merge", "run time", "tokenizer", "room"} <= rules.keys()
+
+
+class Case(NamedTuple):
+    what: str
+    tensors: dict[str, Any]
+    config: dict[str, Any]
+    rule: str
+    remedy: str
+    stops: tuple[str, ...]
+
+
+MAGNITUDE = {f"{Q}.lora_magnitude_vector": np.ones(64, np.float32)}
+NORM, BIAS = {"model.norm.weight": np.ones(64, np.float32)}, {f"{Q}.lora_B.bias": np.ones(64, np.float32)}
+BOTH = ("merge", "lora")
+CASES = [
+    Case("shapes", pair(rows=72), {}, "merge", "Was it trained on another base", ("merge",)),
+    Case("a layer too many", pair(module=Q.replace(".0.", ".9.")), {}, "run time", "another base model", ("lora",)),
+    Case("an aLoRA", pair(), {"alora_invocation_tokens": [1, 2]}, "merge", "score-convert lora", ("merge",)),
+    Case("DoRA", {**pair(), **MAGNITUDE}, {"use_dora": True}, "run time", "score-convert merge", ("lora",)),
+    Case("a saved norm", {**pair(), **NORM}, {}, "run time", "score-convert merge", ("lora",)),
+    Case("PiSSA", pair(), {"init_lora_weights": "pissa_niter_4"}, "initialisation", "path_initial_model", BOTH),
+    Case("a bias of B", {**pair(), **BIAS}, {"lora_bias": True}, "merge", "score-convert check", ("merge",)),
+    Case("layer replication", pair(), {"layer_replication": [[0, 2]]}, "settings", "Merge it with PEFT", BOTH),
+    Case("another kind", pair(), {"peft_type": "IA3"}, "adapter", "Give a LoRA adapter", BOTH),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_what_would_fail_is_named(tmp_path: Path, case: Case) -> None:
+    told = found(tmp_path, case.tensors, **case.config)[case.rule]
+    assert told.stops == case.stops and case.remedy in told.remedy
+
+
+def test_another_base_is_doubted(tmp_path: Path) -> None:
+    rules = found(tmp_path, pair(), base_model_name_or_path="owner/other-7b")
+    assert rules["base model"].doubt and "owner/other-7b" in rules["base model"].what
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        ("Qwen/Qwen2.5-0.5B-Instruct", "/data/qwen2.5-0.5b-instruct", True),
+        ("Qwen2.5 0.5B Instruct", "Qwen/Qwen2.5-0.5B-Instruct", True),
+        ("owner/model-Q4_K_M.gguf", "owner/model", True),
+        ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B-Instruct", False),
+        ("owner/model-1b", "owner/model-7b", False),
+    ],
+)
+def test_when_two_names_are_one_model(left: str, right: str, same: bool) -> None:
+    assert (_plain(left) == _plain(right)) is same
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda f: (f / "adapter" / "adapter_model.safetensors").write_bytes(b"\0" * 9), "cut short"),
+        (lambda f: (f / "adapter" / "adapter_config.json").unlink(), "no adapter_config.json"),
+        (lambda f: (f / "base.gguf").write_bytes((f / "base.gguf").read_bytes()[:-99]), "cut short"),
+        (lambda f: (f / "base.gguf").write_bytes(b"no model"), "not a GGUF file"),
+    ],
+)
+def test_damage_is_a_finding(tmp_path: Path, spoil: Callable[[Path], object], told: str) -> None:
+    base = write_model(tmp_path / "base.gguf", NARROW)
+    adapter = write_adapter(tmp_path / "adapter", pair())
+    spoil(tmp_path)
+    (rule,) = check(adapter, base)
+    assert told in rule.what and rule.stops == ("merge", "lora")
+
+
+def test_a_template_that_is_missing_is_doubted(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base.gguf", NARROW)
+    rules = {rule.name: rule for rule in check(write_adapter(tmp_path / "adapter", pair()), base)}
+    assert rules["chat template"].doubt
+
+
+def test_added_tokens_are_seen(tmp_path: Path) -> None:
+    from convert.check import _vocabulary
+
+    table = {"model": {"vocab": {"a": 0}}, "added_tokens": [{"content": "<new>", "id": 1}]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(table))
+    assert _vocabulary(tmp_path / "tokenizer.json") == {"a", "<new>"}
+    assert _vocabulary(tmp_path / "none.json") == set()

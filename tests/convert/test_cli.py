@@ -1,0 +1,126 @@
+"""`score-convert` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convert import logit_findings
+from convert.cli import main
+from score_local.catalog import load_catalog
+from score_local.gguf_file import read_header
+from tests.convert.conftest import TinyBase
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from tests.convert.tiny import tiny_adapter
+
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def base(tiny_base: TinyBase) -> Path:
+    return tiny_base("qwen2", hidden=256)
+
+
+@pytest.fixture
+def adapter(base: Path, tmp_path: Path) -> Path:
+    return tiny_adapter(base, tmp_path / "refiner", target_modules=ALL)
+
+
+def convert(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_a_whole_conversion(base: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = convert("all", adapter, "--base", base, "--to", "q8_0,f16", "--out", tmp_path / "out")
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "manifest.json",
+        "refiner-f16.gguf",
+        "refiner-q8_0.gguf",
+    ]
+    assert load_catalog().keys() >= {"refiner-q8_0", "refiner-f16"}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["findings"]
+    assert "0 FAILED" in out
+
+
+def test_a_file_that_fails_is_kept_aside_and_not_registered(
+    base: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logit_findings, "kl_bound", lambda type: 1e-3)  # which two bits a weight do not reach
+    code = convert("all", adapter, "--base", base, "--to", "q2_k", "--out", tmp_path / "out")
+    assert code == 1
+    assert (tmp_path / "out" / "refiner-q2_k.failed.gguf").exists()
+    assert not (tmp_path / "out" / "refiner-q2_k.gguf").exists()
+    assert "refiner-q2_k" not in load_catalog()
+    assert "refiner-q2_k.gguf failed, and is kept as refiner-q2_k.failed.gguf" in capsys.readouterr().err
+
+
+def test_step_by_step(base: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("check", adapter, "--base", base) == 0
+    assert convert("merge", adapter, "--base", base, "--out", "merged-f16.gguf") == 0
+    assert convert("quantize", "merged-f16.gguf", "--to", "q8_0,q5_0") == 0
+    assert convert("lora", adapter, "--base", base, "--out", "lora.gguf") == 0
+    capsys.readouterr()
+    code = convert("verify", "merged-q8_0.gguf", "--base", base, "--adapter", adapter, "--merged", "merged-f16.gguf")
+    assert code == 0, capsys.readouterr().out
+    assert read_header(Path("merged-q5_0.gguf")).quantisation == "Q5_0"
+
+
+def test_merging_straight_into_a_small_type(base: Path, adapter: Path, tmp_path: Path) -> None:
+    assert convert("merge", adapter, "--base", base, "--type", "q8_0", "--out", "small.gguf") == 0
+    assert read_header(Path("small.gguf")).quantisation == "Q8_0"
+    assert not list(tmp_path.glob(".merge-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["merge", "nowhere", "--base", "BASE"], "nowhere: no adapter: it has no adapter_config.json"),
+        (["merge", "ADAPTER", "--base", "nowhere"], "nowhere: no such base model"),
+        (["merge", "ADAPTER", "--base", "BASE", "--type", "q9"], "no such type: q9"),
+        (["merge", "ADAPTER", "--base", "BASE", "--donor", "none.gguf"], "none.gguf: cannot be read"),
+        (["merge", "ADAPTER", "--base", "BASE", "--llama-cpp", "."], "has no convert_hf_to_gguf.py"),
+        (["quantize", "none.gguf", "--to", "q8_0"], "none.gguf"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], told: str, base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"BASE": str(base), "ADAPTER": str(adapter)}
+    assert convert(*(places.get(argument, argument) for argument in arguments)) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert told in error[-1] and error[-1].startswith("score-convert: ")
+    assert not list(Path().glob("*.gguf*"))
+
+
+def test_what_exists_is_not_overwritten(base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out.gguf").write_text("precious")
+    assert convert("merge", adapter, "--base", base, "--out", "out.gguf") == 2
+    assert Path("out.gguf").read_text() == "precious"
+
+
+def test_it_is_reached_through_score_local_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "score_local", "convert", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "score-local convert check" in done.stdout
+
+
+def test_help_is_instant_and_converting_needs_no_torch() -> None:
+    code = "import sys, convert.commands, convert.cli; print({'torch', 'transformers', 'peft'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
