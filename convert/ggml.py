@@ -63,5 +63,7 @@ def read_float32(tensor: Tensor) -> NDArray[np.float32]:
     """A copy of a float32 tensor from whichever device holds it: shape (ne[3], ne[2], ne[1], ne[0])."""
     raw = np.empty(_library.ggml_nbytes(ctypes.byref(tensor)), dtype=np.uint8)
     _library.ggml_backend_tensor_get(ctypes.byref(tensor), raw.ctypes.data, 0, raw.nbytes)
-    values: NDArray[np.float32] = np.ndarray(tensor.ne[::-1], dtype=np.float32, buffer=raw.data, strides=tensor.nb[::-1])
+    values: NDArray[np.float32] = np.ndarray(
+        tensor.ne[::-1], dtype=np.float32, buffer=raw.data, strides=tensor.nb[::-1]
+    )
     return values

@@ -142,9 +142,10 @@ def _with_imatrix(job: Job, header: GGUFHeader, imatrix: Path | None, type: str)
 
 def _told_of(matrix: ImportanceMatrix, path: Path) -> dict[str, int | str]:
     """The keys under which llama.cpp's own tool records a matrix. Names only: where they lay is nobody's business."""
+    dataset = {"quantize.imatrix.dataset": matrix.datasets[0]} if matrix.datasets else {}
     return {
         "quantize.imatrix.file": path.name,
-        **{"quantize.imatrix.dataset": name for name in matrix.datasets[:1]},
+        **dataset,
         "quantize.imatrix.entries_count": len(matrix.entries),
         "quantize.imatrix.chunks_count": matrix.chunks,
     }

@@ -15,6 +15,7 @@ from convert.base import open_base
 from convert.lora import write_lora
 from convert.merge import merge
 from convert.peft_adapter import read_peft
+from score_local.gguf_file import read_header
 from tests.convert.conftest import TinyBase
 from tests.convert.test_merge import targets, tensors_of
 
@@ -66,6 +67,12 @@ def test_tensors_are_the_same(kind: str, type: str, tiny_base: TinyBase, tmp_pat
     theirs("convert_hf_to_gguf.py", base, "--outfile", tmp_path / "theirs.gguf", "--outtype", type)
     merge(open_base(base), None, tmp_path / "ours.gguf", type)
     assert_same(tmp_path / "ours.gguf", tmp_path / "theirs.gguf")
+    assert hyperparameters(tmp_path / "ours.gguf") == hyperparameters(tmp_path / "theirs.gguf")
+
+
+def hyperparameters(path: Path) -> dict[str, object]:
+    found = read_header(path).metadata
+    return {key: value for key, value in found.items() if not key.startswith(("general.", "tokenizer."))}
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

@@ -108,7 +108,10 @@ def tiny_tokenizer(kind: str) -> PreTrainedTokenizerFast:
         tokenizer = _byte_level(kind)
         begin, end = "<|begin|>", "<|endoftext|>"
     names = (begin, end, "<|im_start|>", "<|im_end|>", "<|endoftext|>")  # llama.cpp wants the last of every Phi-3
-    special = [AddedToken(token, special=True) for token in dict.fromkeys(names)]
+    stripped = (end, "<|im_start|>", "<|im_end|>") if kind == "phi3" else ()  # so llama.cpp takes them in a Phi-3
+    special = [AddedToken(token, special=True, rstrip=token in stripped) for token in dict.fromkeys(names)]
+    if kind in SENTENCEPIECE:
+        special.append(AddedToken("<unk>", special=True))
     tokenizer.add_special_tokens(special)
     if kind in SENTENCEPIECE or kind == "llama":
         first = (begin, tokenizer.token_to_id(begin))
