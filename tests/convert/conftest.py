@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
+from score_local.engine import llama
+
 TinyBase = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second thread gains nothing for models this small; on a busy machine they wait for it ten times longer."""
+    monkeypatch.setattr(llama, "physical_cores", lambda: 1)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 from gguf import GGUFValueType, GGUFWriter, LlamaFileType, TokenType
 from numpy.typing import NDArray
 
 from convert.texts import PASSAGES
-from score_local.engine import llama
 
 Weights = dict[str, NDArray[np.float32]]
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]  # A (rank, in), B (out, rank)
@@ -31,12 +29,6 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second thread gains nothing for models this small; on a busy machine they wait for it ten times longer."""
-    monkeypatch.setattr(llama, "physical_cores", lambda: 1)
 
 
 def random_weights(seed: int = 0) -> Weights:

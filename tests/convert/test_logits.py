@@ -21,14 +21,11 @@ from tests.convert.proof_models import (
     IM_START,
     VOCABULARY,
     merge,
-    one_thread,  # noqa: F401  (a fixture)
     random_pairs,
     random_weights,
     write_lora,
     write_model,
 )
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 Logits = NDArray[np.float32]
 TEXT = "A farmer keeps hens and rabbits: 35 heads and 94 feet."

@@ -30,15 +30,12 @@ from tests.convert.proof_models import (
     TOKENS,
     Weights,
     merge,
-    one_thread,  # noqa: F401  (a fixture)
     random_pairs,
     random_weights,
     useful_pairs,
     write_lora,
     write_model,
 )
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAIRS = useful_pairs(0.4)
 MERGED = merge(random_weights(), PAIRS)

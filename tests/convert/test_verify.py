@@ -22,18 +22,11 @@ from convert.proof import prove
 from convert.texts import CONVERSATIONS, PASSAGES, TRICKY
 from convert.verify import facts_of_folder, reference_logits
 from score_local.errors import MemoryLimit, ModelError
-from tests.convert.proof_models import one_thread  # noqa: F401  (a fixture)
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 tiny = pytest.importorskip("tests.convert.tiny")
-
-# PEFT 0.21 asks transformers 5.23 for a property that is to be renamed.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-    pytest.mark.usefixtures("one_thread"),
-]
 
 SEQUENCES = [[5, 6, 7, 8, 9, 10, 11, 12], [20, 21, 22]]
 
