@@ -98,6 +98,17 @@ def base_model(job: Job) -> Iterable[Rule]:
         yield Rule(name="base model", what=given)
 
 
+def base_weights(job: Job) -> Iterable[Rule]:
+    """A quantised GGUF can be merged into: its weights are dequantised, and what rounding took from them stays lost."""
+    if job.base.folder or job.base.donor is None:
+        return
+    kind = job.base.donor.quantisation
+    if kind not in ("F32", "F16", "BF16"):
+        what = f"the base is {kind}: the adapter is merged into its dequantised weights, rounding errors and all"
+        remedy = "Give the 16-bit weights where you have them; a LoRA at run time loses nothing"
+        yield Rule(name="base weights", what=what, remedy=remedy, doubt=True)
+
+
 def _stated_base(folder: Path) -> str:
     try:
         found = re.search(r'^base\s*=\s*"(.*)"', (folder / CARD).read_text(encoding="utf-8"), re.MULTILINE)
@@ -265,6 +276,7 @@ def _existing(path: Path) -> Path:
 LOOKS: tuple[Callable[[Job], Iterable[Rule]], ...] = (
     architecture,
     base_model,
+    base_weights,
     kind,
     scale,
     initialisation,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType
 
 from convert.check import Rule, _plain, check
 from tests.convert.files import write_adapter
@@ -106,6 +107,14 @@ def test_a_template_that_is_missing_is_doubted(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base.gguf", NARROW)
     rules = {rule.name: rule for rule in check(write_adapter(tmp_path / "adapter", pair()), base)}
     assert rules["chat template"].doubt
+
+
+@pytest.mark.parametrize(("type", "doubt"), [(GGMLQuantizationType.F16, False), (GGMLQuantizationType.Q8_0, True)])
+def test_a_quantised_base_is_told(tmp_path: Path, type: GGMLQuantizationType, doubt: bool) -> None:
+    base = write_model(tmp_path / "base.gguf", NARROW, type=type)
+    rules = {rule.name: rule for rule in check(write_adapter(tmp_path / "adapter", pair()), base)}
+    assert ("base weights" in rules) is doubt
+    assert not any(rule.stops for rule in rules.values())
 
 
 def test_added_tokens_are_seen(tmp_path: Path) -> None:

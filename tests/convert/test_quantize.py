@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import namedtuple
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -329,13 +330,22 @@ def test_llama_cpps_process_is_killed(tmp_path: Path, narrow: Path, monkeypatch:
     assert is_clean(tmp_path)
 
 
-def test_an_interrupt_ends_llama_cpp_and_leaves_nothing(tmp_path: Path, wide: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
+def go_on_for_ever(job: Job, target: Path, events: Connection) -> None:
+    target.write_bytes(b"half")
+    events.send(Began(1, 9))
+    time.sleep(3600)
 
+
+def interrupt(done: int, total: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_llama_cpp_and_leaves_nothing(
+    tmp_path: Path, narrow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize_process, "work", go_on_for_ever)
     with pytest.raises(KeyboardInterrupt):
-        quantize(wide, tmp_path / "q.gguf", "q8_0", progress=interrupt)
+        quantize(narrow, tmp_path / "q.gguf", "q8_0", progress=interrupt)
     assert is_clean(tmp_path)
 
 
