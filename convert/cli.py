@@ -89,9 +89,9 @@ def _add_lora(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_quantize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _command(commands, "quantize", "a GGUF into smaller types")
-    command.add_argument("file", type=Path, help="an F16, BF16 or F32 GGUF")
+    command.add_argument("file", type=Path, nargs="?", help="an F16, BF16 or F32 GGUF")
     which = command.add_mutually_exclusive_group(required=True)
-    which.add_argument("--to", metavar="A,B", help="types, such as q4_k_m,q8_0; `list` shows them all")
+    which.add_argument("--to", metavar="A,B", help="types, such as q4_k_m,q8_0; `--to list` alone shows all")
     which.add_argument("--for-cpu", action="store_true", help="the type that decodes fastest here, by a measurement")
     command.add_argument("--imatrix", type=Path, metavar="FILE", help="an importance matrix")
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="default: this folder")

@@ -52,6 +52,8 @@ def lora(options: argparse.Namespace) -> int:
 def quantize(options: argparse.Namespace) -> int:
     if options.to == "list":
         return _list_types()
+    if options.file is None:
+        raise ModelError("no file is given", "quantize", "Give an F16, BF16 or F32 GGUF")
     types = [_fastest(options)] if options.for_cpu else _types(options.to)
     targets = [options.out / f"{_without_type(options.file)}-{name}.gguf" for name in types]
     for target in targets:
@@ -159,7 +161,7 @@ def _types(text: str) -> list[str]:
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in TYPES:
-            raise ModelError(f"no such type: {name}", "--to", "See: score-convert quantize FILE --to list")
+            raise ModelError(f"no such type: {name}", "--to", "See: score-convert quantize --to list")
     return names
 
 
@@ -174,9 +176,11 @@ def _list_types() -> int:
 def _fastest(options: argparse.Namespace) -> str:
     from convert.for_cpu import fastest_type
 
-    measured = fastest_type(options.file, threads=options.threads)
+    with progress(f"measuring types of {options.file.name}", "steps") as tell:
+        measured = fastest_type(options.file, threads=options.threads, requantise=options.requantise, progress=tell)
     for row in measured:
-        print(f"{row.type:8} {row.tokens_per_second:7.1f} tokens/s {row.bytes / 1e6:9,.0f} MB", file=sys.stderr)
+        rate = f"{row.tokens_per_second:7.1f} tokens/s {row.bytes / 1e6:9,.0f} MB"
+        print(f"{row.type:8} {row.trouble or rate}", file=sys.stderr)
     return str(measured[0].type)
 
 

@@ -14,7 +14,7 @@ REDRAW = 0.1  # seconds
 
 
 @contextmanager
-def progress(title: str, unit: Literal["bytes", "tensors", "chunks", "texts"]) -> Iterator[Told]:
+def progress(title: str, unit: Literal["bytes", "tensors", "chunks", "texts", "steps"]) -> Iterator[Told]:
     """Shows `title`, how much is done, how fast, and how long it will take."""
     began = time.monotonic()
     if not sys.stderr.isatty():

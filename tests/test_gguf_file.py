@@ -46,7 +46,9 @@ def test_tensors_are_those_of_the_reference_reader(model: Path) -> None:
 
 
 def test_block_sizes_are_ggmls() -> None:
-    assert {int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()} == BLOCKS
+    theirs = {int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()}
+    newer = {42: (64, 18)}  # Q2_0, which llama-cpp-python has and gguf 0.19 does not
+    assert {**theirs, **newer} == BLOCKS
 
 
 def test_a_tensor_type_newer_than_the_table_is_not_called_cut_short(tmp_path: Path) -> None:

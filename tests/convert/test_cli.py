@@ -124,3 +124,10 @@ def test_help_is_instant_and_converting_needs_no_torch() -> None:
     code = "import sys, convert.commands, convert.cli; print({'torch', 'transformers', 'peft'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_types_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("quantize", "--to", "list") == 0
+    listed = capsys.readouterr().out
+    assert "q4_k_m" in listed and "needs an importance matrix" in listed
+    assert convert("quantize", "--to", "q8_0") == 2
