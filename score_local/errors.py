@@ -6,7 +6,8 @@
     │   ├── PolicyError    a policy file or a flag that changes it
     │   ├── ModelError     a GGUF, an adapter or the catalogue
     │   ├── MemoryLimit    the model and its KV cache do not fit
-    │   └── RunError       a run folder: changed manifest, missing refinements, full disk
+    │   ├── RunError       a run folder: changed manifest, missing refinements, full disk
+    │   └── HistoryError   the terminal app's history: locked, damaged, full disk
     └── EngineError        one request failed; the others go on
         ├── TooLong        the prompt does not fit into a sequence
         └── Cancelled      the request was cancelled before it ended
@@ -53,6 +54,10 @@ class MemoryLimit(UserError):
 
 class RunError(UserError):
     """A run folder cannot be started, continued, read or written."""
+
+
+class HistoryError(UserError):
+    """The conversations of the terminal app cannot be read or written now."""
 
 
 class EngineError(ScoreLocalError):
