@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from filelock import FileLock, Timeout
 
 import score_local
 from score_local import prompts
+from score_local.append_only import AppendOnly, whole_lines, write_error
 from score_local.errors import RunError
 from score_local.gguf_check import file_sha256
 from score_local.policy import Policy
@@ -67,16 +67,11 @@ class Run:
         self.folder, self.manifest = folder, manifest
         self._lock = lock
         self.done = {trace.id: trace for trace in read_traces(folder) if trace.status != "failed"}
-        self._traces = _open_for_appending(folder / TRACES)
+        self._traces = AppendOnly(folder / TRACES)
 
     def append(self, trace: Trace) -> None:
         """Hands one line to the operating system. Raises RunError; the file then still ends with a whole line."""
-        start = self._traces.tell()
-        try:
-            _write_all(self._traces, msgspec.json.encode(trace) + b"\n")
-        except OSError as error:
-            _truncate(self._traces, start)
-            raise _write_error(self.folder / TRACES, error) from error
+        self._traces.append(msgspec.json.encode(trace))
         self.done[trace.id] = trace
 
     def todo(self, problems: Iterable[Problem]) -> list[Problem]:
@@ -120,7 +115,7 @@ def start_run(folder: Path, manifest: Manifest, *, resume: bool, accept_changes:
             "another process is writing this run", str(folder), "Wait for it, or choose another --run"
         ) from error
     except OSError as error:
-        raise _write_error(folder, error) from error
+        raise write_error(folder, error) from error
     try:
         if (folder / MANIFEST).exists():
             _check_resumable(folder, manifest, resume, accept_changes)
@@ -149,13 +144,7 @@ def read_traces(folder: Path) -> list[Trace]:
     A last line without its line break is what a killed process left, and is passed over. Raises RunError for damage
     elsewhere.
     """
-    try:
-        lines = (folder / TRACES).read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(error.strerror or str(error), str(folder / TRACES)) from error
-    traces = [_decode(line, number, folder) for number, line in enumerate(lines, 1)]
+    traces = [_decode(line, number, folder) for number, line in enumerate(whole_lines(folder / TRACES), 1)]
     return list({trace.id: trace for trace in traces}.values())
 
 
@@ -171,7 +160,7 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             draft.unlink()
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
 
 
 def _check_resumable(folder: Path, manifest: Manifest, resume: bool, accept_changes: bool) -> None:
@@ -196,38 +185,5 @@ def _decode(line: bytes, number: int, folder: Path) -> Trace:
         ) from error
 
 
-def _open_for_appending(path: Path) -> FileIO:
-    """The trace file, cut back to its last whole line. Unbuffered: a full disk must be told at the line it hit."""
-    try:
-        file = path.open("ab+", buffering=0)
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-        file.seek(whole)
-        return file
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
-def _write_all(file: FileIO, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _truncate(file: FileIO, size: int) -> None:
-    """Takes back half a line. What cannot be taken back now is when the run is resumed."""
-    with suppress(OSError):
-        os.ftruncate(file.fileno(), size)
-
-
 def _pretty(content: msgspec.Struct | Mapping[str, Any]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
-
-
-def _write_error(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"cannot be written: {error.strerror or error}",
-        str(path),
-        "Make room or choose another place, then go on with --resume",
-    )

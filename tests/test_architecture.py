@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 # Lower number: nearer the ground. A module may import its own layer and those below it.
 LAYERS = [
     ("score_local.errors", 0),
+    ("score_local.append_only", 1),
     ("score_local.engine.protocol", 1),
     ("score_local.problem", 1),
     ("score_local.trace", 2),
@@ -50,10 +51,10 @@ LAYERS = [
 NETWORK = ["score_local/catalog.py", "score_local/engine/openai.py"]
 DOORS = {
     "llama_cpp": ["score_local/engine/llama.py", "score_local/bench.py", "convert/"],
-    "torch": ["score_local/train/", "score_local/engine/transformers.py", "convert/verify.py"],
-    "transformers": ["score_local/train/", "score_local/engine/transformers.py", "convert/verify.py"],
-    "peft": ["score_local/train/", "score_local/engine/transformers.py", "convert/verify.py"],
-    "bitsandbytes": ["score_local/train/", "score_local/engine/transformers.py", "convert/verify.py"],
+    "torch": ["score_local/train/", "score_local/engine/transformers", "convert/verify.py"],
+    "transformers": ["score_local/train/", "score_local/engine/transformers", "convert/verify.py"],
+    "peft": ["score_local/train/", "score_local/engine/transformers", "convert/verify.py"],
+    "bitsandbytes": ["score_local/train/", "score_local/engine/transformers", "convert/verify.py"],
     "textual": ["tui/"],
     "huggingface_hub": ["score_local/catalog.py"],
     "math_verify": ["score_local/answers/expression.py"],
