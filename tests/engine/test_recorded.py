@@ -18,6 +18,7 @@ from score_local.append_only import AppendOnly
 from score_local.engine.protocol import (
     Completion,
     Engine,
+    Finish,
     Generate,
     Listener,
     Message,
@@ -27,7 +28,8 @@ from score_local.engine.protocol import (
     Score,
     Usage,
 )
-from score_local.engine.recorded import Identity, RecordedEngine
+from score_local.engine.recorded import RecordedEngine
+from score_local.engine.reply_record import Identity, ReplyRecord
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import Cancelled, EngineError, ModelError, RunError
 
@@ -74,7 +76,7 @@ class Ear:
 
 
 def recorded(path: Path, engine: Engine, identity: Identity = WHO) -> RecordedEngine:
-    return RecordedEngine(lambda: engine, path / "replies.jsonl", identity, capacity=8)
+    return RecordedEngine(lambda: engine, ReplyRecord(path / "replies.jsonl", identity), capacity=8)
 
 
 def ask(engine: Engine, request: Request) -> Reply:
@@ -104,7 +106,7 @@ def test_what_was_asked_is_answered_from_the_record(tmp_path: Path) -> None:
     def none() -> Engine:
         raise AssertionError("the engine is not opened where everything is on record")
 
-    without = RecordedEngine(none, tmp_path / "replies.jsonl", WHO, capacity=1)
+    without = RecordedEngine(none, ReplyRecord(tmp_path / "replies.jsonl", WHO), capacity=1)
     assert [ask(without, request) for request in requests] == first == again
     assert (with_model.asked, without.asked) == (3, 0)
     without.close()
@@ -129,7 +131,6 @@ ANOTHER = [
     question(adapter="cd" * 32),
     question(prefix="def "),
     question(thinking=True),
-    question(sampling=Sampling(max_tokens=7)),
     question(sampling=Sampling(stop=("x",))),
     question(sampling=Sampling(loop_window=0)),
     question(sampling=Sampling(temperature=0.7)),
@@ -157,6 +158,35 @@ def test_whatever_changes_a_reply_is_another_question(tmp_path: Path) -> None:
         ask(engine, request)
     assert engine.asked == 1 + len(ANOTHER)
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("finish", "generated", "limit", "served"),
+    [
+        ("stop", 20, 100, True),  # it ended before
+        ("stop", 20, 21, True),
+        ("stop", 20, 20, False),  # with this limit it would have ended for want of room
+        ("stop", 20, 5, False),
+        ("loop", 20, 30, True),
+        ("length", 50, 50, True),
+        ("length", 50, 51, False),
+        ("length", 20, 50, True),  # the context was full: the very request that was asked
+        ("length", 20, 30, False),
+    ],
+)
+def test_a_reply_that_ended_of_itself_serves_other_limits(
+    tmp_path: Path, finish: Finish, generated: int, limit: int, served: bool
+) -> None:
+    for _ in range(2):  # as it was heard, and as it was read again
+        manual, ear = Manual(), Ear()
+        engine = recorded(tmp_path, manual)
+        engine.submit(question(sampling=Sampling(max_tokens=50)), ear)
+        for _, listener in manual.asked:
+            listener.done(Completion("a", finish=finish, usage=Usage(generated=generated)))
+        before = engine.asked
+        engine.submit(question(sampling=Sampling(max_tokens=limit)), ear)
+        assert (engine.asked == before) == served
+        engine.close()
 
 
 def test_failures_are_not_recorded(tmp_path: Path) -> None:
@@ -230,7 +260,7 @@ def test_an_engine_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     def broken() -> Engine:
         raise ModelError("no such model file", "m.gguf")
 
-    engine = RecordedEngine(broken, tmp_path / "replies.jsonl", WHO, capacity=1)
+    engine = RecordedEngine(broken, ReplyRecord(tmp_path / "replies.jsonl", WHO), capacity=1)
     with pytest.raises(ModelError, match="no such model"):
         engine.submit(question(), Ear())
     engine.close()
@@ -253,7 +283,14 @@ def test_the_record_of_another_model_is_refused(tmp_path: Path, identity: Identi
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"garbage", b"\xff", b"{}", b'{"type":"completion","key":"x","reply":{}}', b'{"type":"x","key":"x"}'],
+    [
+        b"",
+        b"garbage",
+        b"\xff",
+        b"{}",
+        b'{"type":"completion","key":"x","limit":1,"reply":{}}',
+        b'{"type":"x","key":"x"}',
+    ],
 )
 def test_damage_is_named_with_its_line(tmp_path: Path, damage: bytes) -> None:
     engine = recorded(tmp_path, ScriptedEngine(script))
@@ -312,7 +349,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from score_local.engine.protocol import Generate, Message
-from score_local.engine.recorded import Identity, RecordedEngine
+from score_local.engine.recorded import RecordedEngine
+from score_local.engine.reply_record import Identity, ReplyRecord
 from score_local.engine.scripted import ScriptedEngine
 
 class Ear:
@@ -321,7 +359,7 @@ class Ear:
 
 engine = RecordedEngine(
     lambda: ScriptedEngine(lambda request: "x" * 3000, rate=float(sys.argv[2])),
-    Path(sys.argv[1]), Identity("m.gguf", "ab" * 32, 2048), 4)
+    ReplyRecord(Path(sys.argv[1]), Identity("m.gguf", "ab" * 32, 2048)), 4)
 for i in range(200):
     engine.submit(Generate((Message("user", str(i)),)), Ear())
 engine.close()
