@@ -1,0 +1,103 @@
+"""The conversations that collect training data, made of the files in `collect/prompts`.
+
+They are asked while collecting and never at run time: the models that are trained never see them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import resources
+
+import msgspec
+
+from score_local.collect.solutions import numbered
+from score_local.engine.protocol import Message
+from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
+from score_local.prompts import Conversation
+
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+else:
+    from importlib.abc import Traversable
+
+
+class CritiqueTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wrong solution to go through, with a right one as the hint (SCORE, section 4.1).
+
+    `wrong` and `correct` are steps; `feedback`, in a worked example of `critique_examples.toml`, is one for each step
+    of `wrong`.
+    """
+
+    question: str
+    wrong: tuple[str, ...]
+    wrong_answer: str
+    correct: tuple[str, ...]
+    answer: str
+    feedback: tuple[str, ...] = ()
+
+
+def critique_task(problem: Problem, wrong: Sequence[str], wrong_answer: str, correct: Sequence[str]) -> CritiqueTask:
+    choices = zip(CHOICE_LETTERS, problem.choices, strict=False)
+    question = "\n".join([problem.question.strip(), *(f"{letter}. {choice}" for letter, choice in choices)])
+    return CritiqueTask(question, tuple(wrong), wrong_answer, tuple(correct), problem.answer or "")
+
+
+def critique_opening(kind: AnswerKind) -> Conversation:
+    """The system turn and the worked examples, the same for every critique of a kind."""
+    turns = [Message("system", _text("critique_system"))]
+    for example in _examples()[kind]:
+        for asked, feedback in zip(critique_turns(example), example.feedback, strict=True):
+            turns += [asked, Message("assistant", feedback)]
+    return tuple(turns)
+
+
+def critique_turns(task: CritiqueTask) -> Iterator[Message]:
+    """A turn for each step of the wrong solution, the first with the question and the hint before it."""
+    header = _filled(
+        "critique",
+        question=task.question,
+        correct=numbered(task.correct),
+        answer=task.answer,
+        wrong_answer=task.wrong_answer,
+    )
+    for number, step in enumerate(task.wrong, 1):
+        name = "critique_last" if number == len(task.wrong) else "critique_step"
+        asked = _filled(name, number=str(number), step=step)
+        yield Message("user", f"{header}\n{asked}" if number == 1 else asked)
+
+
+def correct_messages(conversation: Conversation, critique: str) -> Conversation:
+    """Continues a solve conversation: asks for another solution, given the critique and no hint (the prompt filter)."""
+    return (*conversation, Message("user", _filled("correct", critique=critique)))
+
+
+@cache
+def fingerprint() -> str:
+    """SHA-256 over all files in `collect/prompts`, names included."""
+    files = sorted(_folder().iterdir(), key=lambda file: file.name)
+    return hashlib.sha256(b"\0".join(f.name.encode() + b"\0" + f.read_bytes() for f in files)).hexdigest()
+
+
+def _filled(name: str, **fields: str) -> str:
+    """The prompt with its fields, in one pass: a question that holds "{correct}" keeps it."""
+    pattern = "|".join(rf"\{{{key}\}}" for key in fields)
+    return re.sub(pattern, lambda match: fields[match[0][1:-1]], _text(name))
+
+
+@cache
+def _examples() -> dict[AnswerKind, tuple[CritiqueTask, ...]]:
+    content = _folder().joinpath("critique_examples.toml").read_bytes()
+    return msgspec.toml.decode(content, type=dict[AnswerKind, tuple[CritiqueTask, ...]])
+
+
+@cache
+def _text(name: str) -> str:
+    return _folder().joinpath(f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+
+
+def _folder() -> Traversable:
+    return resources.files("score_local.collect").joinpath("prompts")

@@ -1,0 +1,44 @@
+"""Reads what a critique says of a step: whether it calls it correct, and why not. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from score_local import answers
+from score_local.collect.solutions import one_line
+
+_NEGATED = r"(?:not|isn't|aren't|wasn't)\s+(?:(?:quite|entirely|fully|exactly|completely)\s+)?(?:correct|right|true)"
+_WRONG = rf"(?:incorrect|wrong|mistaken|false|{_NEGATED})"
+_VERDICT = re.compile(rf"\b(?:(?P<wrong>{_WRONG})|correct|right)\b", re.IGNORECASE)
+_OPENING = re.compile(
+    rf"^(?:(?:(?:this|the|that)\s+step|it|this|that)\s+(?:is\s+)?)?{_WRONG}\b[\s.,:;!–—-]*", re.IGNORECASE
+)
+
+
+def feedback_of(reply: str) -> str:
+    """A feedback on one line, without thought and without the label that some models put before it."""
+    _, text = answers.split_thought(reply)
+    return re.sub(r"^[\s*_]*feedback[\s*_]*:[\s*_]*", "", one_line(text), flags=re.IGNORECASE)
+
+
+def calls_correct(feedback: str) -> bool | None:
+    """What its first verdict says; None where it gives none."""
+    found = _VERDICT.search(feedback)
+    return None if found is None else found["wrong"] is None
+
+
+def first_wrong(feedbacks: Sequence[str]) -> int | None:
+    """The number of the first step that is called incorrect, counting from 1."""
+    return next((n for n, feedback in enumerate(feedbacks, 1) if calls_correct(feedback) is False), None)
+
+
+def reason_of(feedback: str) -> str:
+    """Why a step is wrong: the feedback without the words that only say so."""
+    rest = _OPENING.sub("", feedback, count=1)
+    return rest[:1].upper() + rest[1:]
+
+
+def exported(step: int, feedback: str) -> str:
+    """What a refiner is to say of the first wrong step."""
+    return f"Step {step} is the first wrong step. {reason_of(feedback)}"

@@ -1,0 +1,62 @@
+"""Which engine and which model collect: from the flags of `score-local collect`. Engines are imported when opened."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from score_local import catalog
+from score_local.collect.collection import Source
+from score_local.commands import setup
+from score_local.engine.protocol import Engine
+from score_local.errors import PolicyError
+from score_local.gguf_check import file_sha256
+
+Open = Callable[[], Engine]
+
+
+def source_of(options: argparse.Namespace) -> tuple[Source, Open]:
+    """Who is to speak, and how to open it. Raises ModelError or PolicyError; loads nothing."""
+    return {"llama": _llama, "transformers": _transformers, "openai": _openai}[options.engine](options)
+
+
+def _llama(options: argparse.Namespace) -> tuple[Source, Open]:
+    model = setup.model_of(options)
+    source = Source("llama", model.name, file_sha256(model))
+    return source, lambda: setup.open_model(options, model, {}, options.parallel)
+
+
+def _transformers(options: argparse.Namespace) -> tuple[Source, Open]:
+    if not options.model:
+        raise PolicyError("which model?", "--engine transformers", "Add --model with a folder, a GGUF or a hub id")
+    base = catalog.resolve_base(options.model)
+
+    def open_() -> Engine:
+        from score_local.engine.transformers import open_engine
+
+        return open_engine(base, capacity=options.parallel, context=options.context)
+
+    return Source("transformers", base.name, _sha256_of(base)), open_
+
+
+def _openai(options: argparse.Namespace) -> tuple[Source, Open]:
+    if not options.url or not options.model:
+        next_ = "Add --url http://127.0.0.1:8080/v1 and --model with the name it is served by"
+        raise PolicyError("which server, and which of its models?", "--engine openai", next_)
+
+    def open_() -> Engine:
+        from score_local.engine.openai import open_engine
+
+        return open_engine(options.url, options.model, capacity=options.parallel, key_variable=options.key_variable)
+
+    return Source("openai", options.model), open_
+
+
+def _sha256_of(base: Path) -> str:
+    """Of a file; of a folder, over the names and hashes of its weights."""
+    if base.is_file():
+        return file_sha256(base)
+    weights = sorted(base.glob("*.safetensors"))
+    return hashlib.sha256("".join(f"{path.name} {file_sha256(path)}\n" for path in weights).encode()).hexdigest()

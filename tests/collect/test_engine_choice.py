@@ -1,0 +1,57 @@
+"""Which engine and model collect."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from score_local.collect.collection import Source
+from score_local.commands import collect_engine, setup
+from score_local.errors import ModelError, PolicyError
+from tests.collect.scripted import options
+from tests.engine.openai_server import FakeServer, serving
+
+
+def test_a_gguf_is_told_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"GGUF")
+    opened = []
+    monkeypatch.setattr(setup, "open_model", lambda *arguments: opened.append(arguments))
+    source, open_ = collect_engine.source_of(options("q", "--out", "x", "--model", str(model), "--parallel", "3"))
+    assert source == Source("llama", "m.gguf", hashlib.sha256(b"GGUF").hexdigest()) and not opened
+    open_()
+    assert opened[0][1:] == (model, {}, 3)
+
+
+def test_a_folder_is_told_by_its_weights(tmp_path: Path) -> None:
+    flags = ("q", "--out", "x", "--engine", "transformers", "--model", str(tmp_path))
+    (tmp_path / "a.safetensors").write_bytes(b"1")
+    one, _ = collect_engine.source_of(options(*flags))
+    (tmp_path / "b.safetensors").write_bytes(b"2")
+    two, _ = collect_engine.source_of(options(*flags))
+    assert one.engine == "transformers" and one.model == tmp_path.name and one.sha256 != two.sha256
+
+
+def test_a_server_is_opened_when_something_is_to_be_asked() -> None:
+    with serving(FakeServer()) as fake:
+        flags = ("q", "--out", "x", "--engine", "openai", "--url", fake.url, "--model", "tiny", "--parallel", "2")
+        source, open_ = collect_engine.source_of(options(*flags))
+        assert source == Source("openai", "tiny") and not fake.requests
+        engine = open_()
+        engine.close()
+        assert engine.capacity == 2 and len(fake.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "flags", [("--engine", "openai"), ("--engine", "openai", "--model", "m"), ("--engine", "transformers")]
+)
+def test_what_an_engine_needs_is_asked_for(flags: tuple[str, ...]) -> None:
+    with pytest.raises(PolicyError, match="--model"):
+        collect_engine.source_of(options("q", "--out", "x", *flags))
+
+
+def test_a_model_that_is_not_there() -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        collect_engine.source_of(options("q", "--out", "x", "--model", "/none/m.gguf"))
