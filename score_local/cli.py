@@ -61,6 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_batch(commands)
     _add_show(commands)
     _add_rethreshold(commands)
+    _add_calibrate(commands)
+    _add_eval(commands)
+    _add_collect(commands)
+    _add_train(commands)
     _add_models(commands)
     _add_doctor(commands)
     _add_bench(commands)
@@ -119,6 +123,38 @@ def _add_rethreshold(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command.add_argument("--markdown", action="store_true", help="print the summary as a Markdown table")
 
 
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from score_local.commands import calibrate
+
+    command = commands.add_parser("calibrate", help="learn from a run how far each verifier can be trusted")
+    command.set_defaults(command="calibrate:run")
+    calibrate.add_arguments(command)
+
+
+def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from score_local.commands import eval_options
+
+    command = commands.add_parser("eval", help="policies side by side on the same problems, and a report")
+    command.set_defaults(command="eval:run")
+    eval_options.add_arguments(command)
+
+
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from score_local.collect import options
+
+    command = commands.add_parser("collect", help="make training data for solver, verifier and refiner")
+    command.set_defaults(command="collect:run")
+    options.add_arguments(command)
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from score_local.train import options
+
+    command = commands.add_parser("train", help="fine-tune an adapter on collected examples")
+    command.set_defaults(command="train:run")
+    options.add_arguments(command)
+
+
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     models = commands.add_parser("models", help="list, pull, find and check models")
     actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -172,7 +208,12 @@ def _add_engine(command: argparse.ArgumentParser, parallel: int) -> None:
 def _add_policy(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("policy (a flag overrides the file)")
     group.add_argument("--policy", metavar="FILE", help="a TOML file")
-    group.add_argument("--verifiers", metavar="A,B", help="self, consistency, arithmetic, oracle")
+    group.add_argument(
+        "--method", metavar="M", help="refine, majority, weighted-vote, best-of-n, refine-then-vote, budget"
+    )
+    group.add_argument(
+        "--verifiers", metavar="A,B", help="self, arithmetic, program, consistency, model (a judge), oracle"
+    )
     group.add_argument("--threshold", type=_probability, metavar="P", help="refine from this P(incorrect) on")
     group.add_argument("--refine", choices=["gated", "always", "never"], help="when a refinement is written")
     group.add_argument("--rounds", type=_positive, metavar="N", help="rounds of refinement")

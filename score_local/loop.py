@@ -4,68 +4,119 @@
 
 No I/O, no engine, no threads: a list drives it in a test, `schedule` drives dozens at once. What it returns is a
 `Trace`; which answer is final is decided by `decide`, a pure function that can be called again with another gate.
+`methods` builds the other policies from the same steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from score_local import answers, prompts
-from score_local.engine.protocol import Completion, Generate
+from score_local import answers, prompts, votes
+from score_local.attempts import Solution, solution_of
+from score_local.engine.protocol import Generate
 from score_local.engine.steps import Steps, generate
 from score_local.errors import EngineError
 from score_local.policy import Policy, VerifierName
 from score_local.problem import Problem
-from score_local.prompts import Conversation
-from score_local.trace import Attempt, Round, Signal, Trace
+from score_local.trace import Candidate, Round, Signal, Trace
 from score_local.verifiers.arithmetic import arithmetic_verifier
+from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 from score_local.verifiers.case import Case, Verifier
-from score_local.verifiers.combine import combined
+from score_local.verifiers.combine import calibrated, cheap_first, combined, undecided
 from score_local.verifiers.consistency import consistency_verifier
+from score_local.verifiers.model import model_verifier
 from score_local.verifiers.oracle import oracle_verifier
+from score_local.verifiers.program import program_verifier
 from score_local.verifiers.self_ import self_verifier
 
 VERIFIERS: Mapping[VerifierName, Verifier] = {
     "self": self_verifier,
     "consistency": consistency_verifier,
     "arithmetic": arithmetic_verifier,
+    "program": program_verifier,
+    "model": model_verifier,
     "oracle": oracle_verifier,
 }
 
 
-class Solution(NamedTuple):
-    """An attempt, and the conversation that ends with it."""
-
-    attempt: Attempt
-    conversation: Conversation
-
-
-def self_correct(problem: Problem, policy: Policy) -> Steps[Trace]:
-    """Solves, doubts and, where the policy says so, repairs one problem.
+def self_correct(problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN) -> Steps[Trace]:
+    """Solves, doubts and, where the policy says so, repairs one problem: the method *refine*, SCORE's own.
 
     Never raises EngineError: where the solution fails the trace says so, a verifier that fails is unknown, and a
     refinement that fails replaces nothing.
     """
-    asked = prompts.solve_messages(problem)
-    trace = Trace(id=problem.id, question=problem.question, kind=problem.kind, gold=problem.answer)
     try:
-        solution = yield from _solve(problem, asked, policy)
+        case = yield from solve(problem, policy, trust)
     except EngineError as error:
-        return msgspec.structs.replace(trace, status="failed", error=str(error))
-    initial, rounds = solution.attempt, list[Round]()
+        return failed(problem, policy, error)
+    initial, rounds = case, list[Round]()
     for _ in range(policy.refine.rounds):
-        round_, refined = yield from _round(problem, asked, solution, policy)
+        round_, refined = yield from correct(case)
         rounds.append(round_)
         if refined is None:
             break
-        solution = refined
-    usage = sum((r.refinement.usage for r in rounds if r.refinement), initial.usage)
-    usage = sum((signal.usage for r in rounds for signal in r.signals), usage)
-    trace = msgspec.structs.replace(trace, initial=initial, rounds=tuple(rounds), usage=usage)
-    return decide(trace, policy.verify.threshold)
+        case = dataclasses.replace(case, attempt=refined.attempt, conversation=refined.conversation)
+    return decide(traced(initial, rounds), policy.verify.gate)
+
+
+def solve(problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN) -> Steps[Case]:
+    """The first attempt, as a case for the verifiers. Raises EngineError."""
+    asked = prompts.solve_messages(problem)
+    request = Generate(
+        asked,
+        phase="solve",
+        adapter=policy.adapter("solver"),
+        sampling=policy.solve.sampling(policy.seed),
+        thinking=policy.thinking,
+    )
+    completion = yield from generate(request)
+    solution = solution_of(problem, asked, completion)
+    return Case(problem, solution.attempt, asked, solution.conversation, policy, trust)
+
+
+def correct(case: Case) -> Steps[tuple[Round, Solution | None]]:
+    """One verdict and, where it is called for, one refinement: what is stored, and what the next round goes on from."""
+    p_incorrect, signals = yield from doubt(case)
+    when, gate = case.policy.refine.when, opens(case.policy.verify.gate, p_incorrect, case.attempt.answer)
+    if when == "never" or (when == "gated" and not gate):
+        return Round(p_incorrect, signals), None
+    try:
+        critique, refined = yield from refine(case)
+    except EngineError as error:
+        return Round(p_incorrect, signals, error=str(error)), None
+    return Round(p_incorrect, signals, critique, refined.attempt), refined
+
+
+def doubt(case: Case) -> Steps[tuple[float | None, tuple[Signal, ...]]]:
+    """P(incorrect) of an attempt, and what each verifier said. With a calibration the cheap ones are asked first, and
+    the dear ones only while it is undecided."""
+    calibration, signals = case.trust.combined, list[Signal]()
+    for name in cheap_first(calibration, case.policy.verify.verifiers):
+        if calibration and not undecided(calibration, case.attempt, signals):
+            break
+        signals.append((yield from _signal(name, case)))
+    told = calibrated(calibration, case.attempt, signals) if calibration else combined(signals)
+    return told, tuple(signals)
+
+
+def refine(case: Case, hint: str = "") -> Steps[tuple[str, Solution]]:
+    """A critique of the attempt and another solution; `hint` is a person's, if any. Raises EngineError."""
+    asked = prompts.refine_messages(case.conversation, hint)
+    completion = yield from generate(
+        Generate(
+            asked,
+            phase="refine",
+            adapter=case.policy.adapter("refiner"),
+            sampling=case.policy.refine.sampling.sampling(case.policy.seed),
+            thinking=case.policy.thinking,
+        )
+    )
+    refined = solution_of(case.problem, asked, completion)
+    critique, text = prompts.split_refinement(refined.attempt.text)
+    return critique, refined._replace(attempt=msgspec.structs.replace(refined.attempt, text=text))
 
 
 def opens(threshold: float, p_incorrect: float | None, answer: str | None) -> bool:
@@ -76,63 +127,60 @@ def opens(threshold: float, p_incorrect: float | None, answer: str | None) -> bo
     return answer is None or (p_incorrect is not None and p_incorrect >= threshold)
 
 
-def decide(trace: Trace, threshold: float) -> Trace:
-    """The trace with its final answer under `threshold`, from what is stored; no model call.
+def failed(problem: Problem, policy: Policy, error: EngineError) -> Trace:
+    """The trace of a problem without a first attempt."""
+    return msgspec.structs.replace(_untold(problem, policy), status="failed", error=str(error))
 
-    A refinement replaces an attempt where the gate opens and the refinement holds an answer.
-    """
+
+def traced(initial: Case, rounds: Sequence[Round] = (), candidates: Sequence[Candidate] = ()) -> Trace:
+    """What happened to a problem, not yet decided. `initial` is the case of its first attempt."""
+    spent = [initial.attempt.usage, *(signal.usage for round_ in rounds for signal in round_.signals)]
+    spent += [round_.refinement.usage for round_ in rounds if round_.refinement]
+    spent += [candidate.usage for candidate in candidates]
+    return msgspec.structs.replace(
+        _untold(initial.problem, initial.policy),
+        initial=initial.attempt,
+        rounds=tuple(rounds),
+        candidates=tuple(candidates),
+        usage=sum(spent[1:], spent[0]),
+    )
+
+
+def decide(trace: Trace, threshold: float) -> Trace:
+    """The trace with its final answer under `threshold`, from what is stored; no model call."""
     if trace.initial is None:
         return trace
-    answer, refined, triggered = trace.initial.answer, False, False
-    for round_ in trace.rounds:
-        if not opens(threshold, round_.p_incorrect, answer):
-            break
-        triggered = True
-        if round_.refinement is None or round_.refinement.answer is None:
-            break
-        answer, refined = round_.refinement.answer, True
+    first, p_incorrect = trace.initial.answer, trace.rounds[0].p_incorrect if trace.rounds else None
+    gated = bool(trace.rounds)
+    triggered = gated and opens(threshold, p_incorrect, first)
+    if trace.method == "refine":
+        answer, refined = _refined(trace, threshold)
+    else:
+        answer = votes.chosen(trace) if triggered or not gated else first
+        refined = answer != first
     return msgspec.structs.replace(
         trace,
         answer=answer,
-        initial_answer=trace.initial.answer,
+        initial_answer=first,
         triggered=triggered,
         refined=refined,
-        p_incorrect=trace.rounds[0].p_incorrect if trace.rounds else None,
+        p_incorrect=p_incorrect,
         status="unknown" if answer is None else "solved",
-        initial_correct=_correct(trace.initial.answer, trace),
+        initial_correct=_correct(first, trace),
         final_correct=_correct(answer, trace),
     )
 
 
-def _solve(problem: Problem, asked: Conversation, policy: Policy) -> Steps[Solution]:
-    request = Generate(
-        asked,
-        phase="solve",
-        adapter=policy.adapter("solver"),
-        sampling=policy.solve.sampling(policy.seed),
-        thinking=policy.thinking,
-    )
-    completion = yield from generate(request)
-    return Solution(_attempt(problem, completion), prompts.answered(asked, completion))
-
-
-def _round(
-    problem: Problem, asked: Conversation, solution: Solution, policy: Policy
-) -> Steps[tuple[Round, Solution | None]]:
-    """One verdict and, where it is called for, one refinement: what is stored, and what the next round goes on from."""
-    case = Case(problem, solution.attempt, asked, solution.conversation, policy)
-    signals: list[Signal] = []
-    for name in policy.verify.verifiers:
-        signals.append((yield from _signal(name, case)))
-    p_incorrect = combined(signals)
-    gate = opens(policy.verify.threshold, p_incorrect, solution.attempt.answer)
-    if policy.refine.when == "never" or (policy.refine.when == "gated" and not gate):
-        return Round(p_incorrect, tuple(signals)), None
-    try:
-        critique, refined = yield from _refine(case)
-    except EngineError as error:
-        return Round(p_incorrect, tuple(signals), error=str(error)), None
-    return Round(p_incorrect, tuple(signals), critique, refined.attempt), refined
+def _refined(trace: Trace, threshold: float) -> tuple[str | None, bool]:
+    """The answer of the last refinement that the gate lets through, and whether there is one. A refinement replaces an
+    attempt where the gate opens and the refinement holds an answer."""
+    answer, refined = trace.initial.answer if trace.initial else None, False
+    for round_ in trace.rounds:
+        replacement = round_.refinement.answer if round_.refinement else None
+        if replacement is None or not opens(threshold, round_.p_incorrect, answer):
+            break
+        answer, refined = replacement, True
+    return answer, refined
 
 
 def _signal(name: VerifierName, case: Case) -> Steps[Signal]:
@@ -142,33 +190,8 @@ def _signal(name: VerifierName, case: Case) -> Steps[Signal]:
         return Signal(name, None, f"failed: {error}")
 
 
-def _refine(case: Case) -> Steps[tuple[str, Solution]]:
-    asked = prompts.refine_messages(case.conversation)
-    completion = yield from generate(
-        Generate(
-            asked,
-            phase="refine",
-            adapter=case.policy.adapter("refiner"),
-            sampling=case.policy.refine.sampling.sampling(case.policy.seed),
-            thinking=case.policy.thinking,
-        )
-    )
-    thought, reply = answers.split_thought(completion.text)
-    critique, text = prompts.split_refinement(reply)
-    attempt = msgspec.structs.replace(_attempt(case.problem, completion), text=text, thought=thought)
-    return critique, Solution(attempt, prompts.answered(asked, completion))
-
-
-def _attempt(problem: Problem, completion: Completion) -> Attempt:
-    thought, text = answers.split_thought(completion.text)
-    return Attempt(
-        text=text.strip(),
-        answer=answers.extract(text, problem.kind, problem.choices),
-        finish=completion.finish,
-        thought=thought,
-        mean_logprob=sum(completion.logprobs) / len(completion.logprobs) if completion.logprobs else None,
-        usage=completion.usage,
-    )
+def _untold(problem: Problem, policy: Policy) -> Trace:
+    return Trace(id=problem.id, question=problem.question, kind=problem.kind, gold=problem.answer, method=policy.method)
 
 
 def _correct(answer: str | None, trace: Trace) -> bool | None:

@@ -13,6 +13,7 @@ import msgspec
 
 from score_local.engine.protocol import Sampling
 from score_local.errors import PolicyError
+from score_local.trace import Method
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,7 +22,9 @@ else:
 
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-VerifierName = Literal["self", "consistency", "arithmetic", "oracle"]
+Weight = Annotated[float, msgspec.Meta(ge=0.0)]
+VerifierName = Literal["self", "consistency", "arithmetic", "program", "model", "oracle"]
+DEFAULT_THRESHOLD = 0.5
 
 
 class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,13 +45,22 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Verify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who doubts, and from which probability on a doubt opens the gate (SCORE: p >= threshold).
 
-    `samples` solutions, drawn with `sampling`, are what the consistency verifier compares with.
+    `samples` solutions, drawn with `sampling`, are what the consistency verifier compares with; `programs` are drawn
+    beside the greedy one of the program verifier. `calibration` is a file of `score-local calibrate`: the verifiers are
+    then asked in its order, for as long as it is undecided. `threshold` left out: the calibration's, or else 0.5.
     """
 
     verifiers: tuple[VerifierName, ...] = ("self", "arithmetic", "consistency")
-    threshold: Probability = 0.5
+    threshold: Probability | None = None
     samples: Positive = 4
+    programs: Annotated[int, msgspec.Meta(ge=0)] = 0
     sampling: Tokens = Tokens(temperature=0.7)
+    calibration: str | None = None
+
+    @property
+    def gate(self) -> float:
+        """The threshold that holds."""
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
 
 
 class Refine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,14 +71,51 @@ class Refine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sampling: Tokens = Tokens(max_tokens=768)
 
 
+class Vote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How answers are voted on, in the methods that vote.
+
+    At most `samples` solutions are drawn beside the greedy one, `wave` at a time, and no more than can change the
+    winner. The weights say how many samples the greedy solution, its refinement and a program are worth. `tokens` is
+    what the budget method may generate, and `confidence` how sure of the leader it must be to stop before that.
+    """
+
+    samples: Positive = 8
+    wave: Positive = 4
+    initial: Weight = 1.0
+    refinement: Weight = 1.0
+    program: Weight = 1.0
+    tokens: Positive = 1500
+    confidence: Probability = 0.95
+
+
+class Judge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another model, for the verifier *model*: a GGUF or catalogue name, or with `url` what a server calls it.
+
+    The server's key is read from the environment variable `key_variable`. A judge that has not answered within
+    `seconds` has no opinion.
+    """
+
+    model: str
+    url: str | None = None
+    key_variable: str = "SCORE_LOCAL_API_KEY"
+    parallel: Positive = 4
+    seconds: Annotated[float, msgspec.Meta(gt=0)] = 120.0
+
+
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole policy. `adapters` maps a role (solver, verifier, refiner) to a LoRA GGUF or an adapter folder."""
+    """The whole policy. `method` is what is done with solution, verdict and refinement: SCORE's `refine`, or a vote.
+
+    `adapters` maps a role (solver, verifier, refiner) to a LoRA GGUF or an adapter folder.
+    """
 
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    method: Method = "refine"
     thinking: bool = False
     solve: Tokens = Tokens()
     verify: Verify = Verify()
     refine: Refine = Refine()
+    vote: Vote = Vote()
+    judge: Judge | None = None
     adapters: dict[Literal["solver", "verifier", "refiner"], str] = {}
 
     def adapter(self, role: Literal["solver", "verifier", "refiner"]) -> str | None:

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, Union
 
-from score_local.engine.protocol import Engine, Phase, Reply, Request
-from score_local.engine.steps import Steps
+from score_local.engine.judge import ToJudge
+from score_local.engine.protocol import Engine, Phase
+from score_local.engine.steps import Answer, Ask, Steps
+from score_local.helpers import NO_HELPERS, Helpers
+from score_local.sandbox.protocol import RunProgram
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class Token:
 class PhaseEnded:
     loop: str
     phase: Phase
-    reply: Reply
+    reply: Answer
 
 
 Event = Union[PhaseBegan, Token, PhaseEnded]
@@ -50,7 +53,7 @@ class _Seat(Generic[T]):
 
     key: str
     loop: Steps[T]
-    replies: list[Reply | None] = field(default_factory=list)
+    replies: list[Answer | None] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     cancels: list[Callable[[], None]] = field(default_factory=list)
 
@@ -61,23 +64,26 @@ class _Listener:
 
     seat: _Seat[object]
     index: int
-    inbox: queue.SimpleQueue[tuple[_Seat[object], int, Reply | str] | None]
+    inbox: queue.SimpleQueue[tuple[_Seat[object], int, Answer | str] | None]
     streaming: bool
 
     def token(self, text: str) -> None:
         if self.streaming:
             self.inbox.put((self.seat, self.index, text))
 
-    def done(self, reply: Reply) -> None:
+    def done(self, reply: Answer) -> None:
         self.inbox.put((self.seat, self.index, reply))
 
 
 class Scheduler(Generic[T]):
-    """As many loops at once as the engine has room for. With an `observer`, events reach it on the caller's thread."""
+    """As many loops at once as the engine has room for. With an `observer`, events reach it on the caller's thread.
 
-    def __init__(self, engine: Engine, observer: Observer | None = None) -> None:
-        self._engine, self._observer = engine, observer
-        self._inbox: queue.SimpleQueue[tuple[_Seat[T], int, Reply | str] | None] = queue.SimpleQueue()
+    `helpers` answer what an engine does not; they belong to the caller, as the engine does.
+    """
+
+    def __init__(self, engine: Engine, observer: Observer | None = None, helpers: Helpers = NO_HELPERS) -> None:
+        self._engine, self._observer, self._helpers = engine, observer, helpers
+        self._inbox: queue.SimpleQueue[tuple[_Seat[T], int, Answer | str] | None] = queue.SimpleQueue()
         self._seats: set[_Seat[T]] = set()
         self._ended: list[tuple[str, T]] = []
         self._stopped = self._aborted = False
@@ -136,7 +142,7 @@ class Scheduler(Generic[T]):
             self._advance(seat, replies)
         return True
 
-    def _advance(self, seat: _Seat[T], replies: tuple[Reply, ...] | None) -> None:
+    def _advance(self, seat: _Seat[T], replies: tuple[Answer, ...] | None) -> None:
         """Sends a loop its replies, and its next requests to the engine."""
         try:
             requests = next(seat.loop) if replies is None else seat.loop.send(replies)
@@ -146,14 +152,21 @@ class Scheduler(Generic[T]):
             return
         self._submit(seat, requests)
 
-    def _submit(self, seat: _Seat[T], requests: tuple[Request, ...]) -> None:
+    def _submit(self, seat: _Seat[T], requests: tuple[Ask, ...]) -> None:
         seat.replies = [None] * len(requests)
         seat.phases = [request.phase for request in requests]
         seat.cancels = []
         for index, request in enumerate(requests):
             self._observe(PhaseBegan(seat.key, request.phase))
             listener = _Listener(seat, index, self._inbox, self._observer is not None)  # type: ignore[arg-type]
-            seat.cancels.append(self._engine.submit(request, listener))
+            seat.cancels.append(self._ask(request, listener))
+
+    def _ask(self, request: Ask, listener: _Listener) -> Callable[[], None]:
+        if isinstance(request, ToJudge):
+            return self._helpers.ask_judge(request, listener)
+        if isinstance(request, RunProgram):
+            return self._helpers.run(request, listener)
+        return self._engine.submit(request, listener)
 
     def _observe(self, event: Event) -> None:
         if self._observer:

@@ -15,6 +15,7 @@ from score_local.problem import AnswerKind
 
 TRACE_VERSION = 1
 Status = Literal["solved", "unknown", "failed"]
+Method = Literal["refine", "majority", "weighted-vote", "best-of-n", "refine-then-vote", "budget"]
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -52,11 +53,24 @@ class Round(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+Source = Literal["initial", "sample", "refinement", "program"]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """An answer that was voted on, with the `weight` of its vote. `text`: its solution, if not kept elsewhere."""
+
+    source: Source
+    answer: str | None
+    weight: float
+    text: str = ""
+    usage: Usage = Usage()
+
+
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that happened to one problem.
 
     `answer` is the final answer under the policy of the run, `triggered` whether the gate opened, `refined` whether the
-    answer is another attempt's than the first.
+    answer is another attempt's than the first (after a vote: another answer). `candidates` are what was voted on.
     `status`: solved (there is an answer), unknown (none could be read), failed (`error` says why).
     `seconds` is how long the problem took beside others; `wall` is the time since the run's last trace, so that the sum
     over a run is how long the run took, however often it was interrupted.
@@ -67,8 +81,10 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     kind: AnswerKind = "number"
     gold: str | None = None
+    method: Method = "refine"
     initial: Attempt | None = None
     rounds: tuple[Round, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     answer: str | None = None
     initial_answer: str | None = None
     triggered: bool = False

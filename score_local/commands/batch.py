@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -14,42 +15,34 @@ from score_local import answer_files
 from score_local.commands import setup
 from score_local.commands.interrupts import interrupts
 from score_local.commands.progress import progress_for
+from score_local.commands.setup import Setting
 from score_local.engine.protocol import Engine
 from score_local.engine.steps import Steps
 from score_local.errors import InputError
 from score_local.evaluate import tables
 from score_local.evaluate.summary import summarize
-from score_local.loop import self_correct
-from score_local.policy import Policy
+from score_local.helpers import Helpers
+from score_local.methods import attempt
 from score_local.problem import Problem
 from score_local.problem_files import ProblemFile, read_problems
-from score_local.runs import Run, manifest_of, start_run
+from score_local.runs import Run, start_run
 from score_local.schedule import Scheduler
 from score_local.trace import Trace
 
 
 def run(options: argparse.Namespace) -> int:
     """Everything that can be refused is refused before the model is loaded."""
-    policy = setup.policy_of(options)
     if options.output:
         answer_files.check_writable(options.output)
     file = read_problems(options.file)
     _tell_faults(file.faults)
     problems = file.problems[: options.limit]
-    model = setup.model_of(options)
-    adapters = setup.adapters_of(policy, model)
-    manifest = manifest_of(model, adapters, policy, options.context)
+    setting = setup.setting_of(options)
     folder = Path(options.run or f"runs/{'stdin' if options.file == '-' else Path(options.file).stem}")
-    with start_run(folder, manifest, resume=options.resume, accept_changes=options.accept_changes) as run_:
+    with start_run(folder, setting.manifest, resume=options.resume, accept_changes=options.accept_changes) as run_:
         todo = run_.todo(problems)
-        _tell_plan(len(problems), len(todo), model, folder)
-        interrupted = False
-        if todo:
-            engine = setup.engine_of(options, model, adapters, min(options.parallel, _widest(todo, policy)))
-            try:
-                interrupted = solve_all(engine, todo, policy, run_)
-            finally:
-                engine.close()
+        _tell_plan(len(problems), len(todo), setting.model, folder)
+        interrupted = bool(todo) and _solve(options, setting, todo, run_)
         traces = [run_.done[p.id] for p in problems if p.id in run_.done]
         _finish(options, run_, traces, file)
     if interrupted:
@@ -58,16 +51,26 @@ def run(options: argparse.Namespace) -> int:
     return 2 if file.faults else int(any(trace.status == "failed" for trace in traces))
 
 
-def solve_all(engine: Engine, problems: Sequence[Problem], policy: Policy, run_: Run) -> bool:
+def _solve(options: argparse.Namespace, setting: Setting, todo: Sequence[Problem], run_: Run) -> bool:
+    """Opens what is needed and solves. True: the user interrupted."""
+    parallel = min(options.parallel, len(todo) * setup.width_of(setting.policy))
+    with (
+        closing(setup.helpers_of(setting.policy)) as helpers,
+        closing(setup.engine_of(options, setting, parallel)) as engine,
+    ):
+        return solve_all(engine, helpers, todo, setting, run_)
+
+
+def solve_all(engine: Engine, helpers: Helpers, problems: Sequence[Problem], setting: Setting, run_: Run) -> bool:
     """Solves the problems into the run, each trace written as it ends. True: the user interrupted."""
-    scheduler: Scheduler[Trace] = Scheduler(engine)
+    scheduler: Scheduler[Trace] = Scheduler(engine, helpers=helpers)
     began: dict[str, float] = {}
     last = time.monotonic()
 
     def loops() -> Iterator[tuple[str, Steps[Trace]]]:
         for problem in problems:
             began[problem.id] = time.monotonic()
-            yield problem.id, self_correct(problem, policy)
+            yield problem.id, attempt(problem, setting.policy, setting.trust)
 
     with interrupts(scheduler.stop, scheduler.abort) as seen, progress_for(len(problems)) as progress:
         for key, trace in scheduler.run(loops()):
@@ -78,16 +81,10 @@ def solve_all(engine: Engine, problems: Sequence[Problem], policy: Policy, run_:
     return seen.count > 0
 
 
-def _widest(problems: Sequence[Problem], policy: Policy) -> int:
-    """The most requests that these problems can have side by side: more sequences would only take memory."""
-    samples = policy.verify.samples if "consistency" in policy.verify.verifiers else 1
-    return len(problems) * max(1, samples)
-
-
 def _finish(options: argparse.Namespace, run_: Run, traces: list[Trace], file: ProblemFile) -> None:
     """Summary, answers, table."""
     summary = summarize(
-        traces, threshold=run_.manifest.policy.verify.threshold, wall_seconds=sum(trace.wall for trace in traces)
+        traces, threshold=run_.manifest.policy.verify.gate, wall_seconds=sum(trace.wall for trace in traces)
     )
     run_.write_summary(summary)
     if options.output:

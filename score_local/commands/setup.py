@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from score_local import catalog
-from score_local.errors import PolicyError
-from score_local.policy import Policy, load_policy
+from score_local.adapter_files import AdapterInfo
+from score_local.engine.judge import GuardedEngine
+from score_local.engine.protocol import Engine
+from score_local.errors import ModelError, PolicyError
+from score_local.evaluate.calibration_file import differences, origin_of, read_calibration
+from score_local.helpers import Helpers
+from score_local.policy import Judge, Policy, load_policy
+from score_local.runs import Manifest, manifest_of
+from score_local.sandbox.pool import Sandbox
+from score_local.verifiers.calibration import Calibration, Temperature, Trust
+from score_local.verifiers.combine import check_verifiers
 
 if TYPE_CHECKING:
     from score_local.engine.batched import BatchedEngine
 
 FLAGS = {
+    "method": "method",
     "threshold": "verify.threshold",
     "refine": "refine.when",
     "rounds": "refine.rounds",
@@ -46,21 +59,120 @@ def model_of(options: argparse.Namespace) -> Path:
     return catalog.resolve(name, confirm_pull=_confirm if asking else None, progress=_tell_progress)
 
 
-def adapters_of(policy: Policy, model: Path) -> dict[str, Path]:
-    """The adapters' GGUF files by role, each checked against the model. Raises ModelError."""
+class Setting(NamedTuple):
+    """All that a run is made of, checked, before anything heavy is loaded. `adapters` are GGUF files by role."""
+
+    policy: Policy
+    model: Path
+    adapters: dict[str, Path]
+    trust: Trust
+    manifest: Manifest
+
+
+def setting_of(options: argparse.Namespace) -> Setting:
+    """From the flags. Raises PolicyError or ModelError."""
+    return setting_for(policy_of(options), model_of(options), options.context)
+
+
+def setting_for(policy: Policy, model: Path, context: int, sha256: str | None = None) -> Setting:
+    """What a calibration or a trained verifier knows fills in what the policy leaves open. `sha256`: the model's, where
+    it is known already.
+
+    Raises PolicyError or ModelError.
+    """
+    found = adapters_of(policy, model)
+    trust = trust_of(policy, found)
+    policy = _trusting(policy, trust)
+    adapters = {role: adapter.file for role, adapter in found.items()}
+    manifest = manifest_of(model, adapters, policy, context, sha256)
+    if trust.combined:
+        _tell_differences(trust.combined, manifest)
+    return Setting(policy, model, adapters, trust, manifest)
+
+
+def adapters_of(policy: Policy, model: Path) -> dict[str, AdapterInfo]:
+    """The adapters by role, each checked against the model. Raises ModelError."""
     if not policy.adapters:
         return {}
     header = catalog.read_header(model)
-    found = {}
-    for role, path in policy.adapters.items():
-        adapter = catalog.read_adapter(Path(path))
+    found = {str(role): catalog.read_adapter(Path(path)) for role, path in policy.adapters.items()}
+    for adapter in found.values():
         catalog.check_adapter_fits(adapter, header)
-        found[str(role)] = adapter.file
     return found
 
 
-def engine_of(options: argparse.Namespace, model: Path, adapters: dict[str, Path], parallel: int) -> BatchedEngine:
+def trust_of(policy: Policy, adapters: Mapping[str, AdapterInfo]) -> Trust:
+    """What was learned about the policy's verifiers. Raises PolicyError or ModelError."""
+    verifier, scale = adapters.get("verifier"), Temperature()
+    if verifier:
+        try:
+            scale = msgspec.convert(verifier.card.calibration, type=Temperature)
+        except msgspec.ValidationError as error:
+            raise ModelError(f"calibration: {error}", str(verifier.file.parent), "Mend adapter.toml") from error
+    path = policy.verify.calibration
+    if path is None:
+        return Trust(verifier=scale)
+    combined = read_calibration(Path(path))
+    check_verifiers(combined, policy.verify.verifiers, path)
+    return Trust(combined, scale)
+
+
+def _trusting(policy: Policy, trust: Trust) -> Policy:
+    """The policy with the threshold of what was learned, and without refinement where the safety rule forbids it."""
+    verify, refine = policy.verify, policy.refine
+    alone = trust.verifier.threshold if verify.verifiers == ("self",) else None
+    learned = trust.combined.threshold if trust.combined else alone
+    if verify.threshold is None and learned is not None:
+        verify = msgspec.structs.replace(verify, threshold=learned)
+    if trust.combined and not trust.combined.refine and refine.when == "gated":
+        print(f"score-local: {trust.combined.verdict}", file=sys.stderr)
+        refine = msgspec.structs.replace(refine, when="never")
+    return msgspec.structs.replace(policy, verify=verify, refine=refine)
+
+
+def _tell_differences(calibration: Calibration, manifest: Manifest) -> None:
+    changed = differences(calibration, origin_of(manifest))
+    if changed:
+        what = f"the calibration was fitted with another {', '.join(changed)}: its probabilities may be off"
+        print(f"score-local: {what}. Calibrate again for these", file=sys.stderr)
+
+
+def helpers_of(policy: Policy) -> Helpers:
+    """The sandbox and the judge, where the policy asks them. Close them. Raises ModelError or MemoryLimit."""
+    asked = policy.verify.verifiers
+    if "model" in asked and policy.judge is None:
+        raise PolicyError("the verifier 'model' needs a judge", "verify.verifiers", "Add [judge] with model = ...")
+    judge = judge_of(policy.judge) if policy.judge and "model" in asked else None
+    return Helpers(judge, Sandbox() if "program" in asked else None)
+
+
+def judge_of(judge: Judge) -> Engine:
+    """A second GGUF beside the first, or a server. Raises ModelError or MemoryLimit."""
+    if judge.url is not None:
+        from score_local.engine import openai
+
+        server = openai.open_engine(judge.url, judge.model, capacity=judge.parallel, key_variable=judge.key_variable)
+        return GuardedEngine(server, limit=judge.seconds)
+    from score_local.engine.llama import open_engine
+
+    return GuardedEngine(open_engine(catalog.resolve(judge.model), streams=judge.parallel), limit=judge.seconds)
+
+
+def width_of(policy: Policy) -> int:
+    """The most requests that one problem can have side by side."""
+    samples = policy.verify.samples if "consistency" in policy.verify.verifiers else 1
+    programs = policy.verify.programs + 1 if "program" in policy.verify.verifiers else 1
+    votes = {"refine": 1, "budget": 1, "majority": policy.vote.wave, "refine-then-vote": policy.vote.wave}
+    return max(samples, programs, votes.get(policy.method, policy.vote.samples))
+
+
+def engine_of(options: argparse.Namespace, setting: Setting, parallel: int) -> BatchedEngine:
     """Loads the model; `parallel` sequences at most. Raises ModelError or MemoryLimit."""
+    return open_model(options, setting.model, setting.adapters, parallel)
+
+
+def open_model(options: argparse.Namespace, model: Path, adapters: Mapping[str, Path], parallel: int) -> BatchedEngine:
+    """The same for a model that stands alone."""
     from score_local.engine.llama import open_engine
 
     return open_engine(model, streams=parallel, context=options.context, threads=options.threads, adapters=adapters)

@@ -17,7 +17,7 @@ from score_local.trace import Attempt, Round, Trace
 
 def run(options: argparse.Namespace) -> int:
     folder = Path(options.run)
-    threshold = read_manifest(folder).policy.verify.threshold
+    threshold = read_manifest(folder).policy.verify.gate
     traces = read_traces(folder)
     if options.id is not None:
         traces = [_find(traces, options.id, folder)]

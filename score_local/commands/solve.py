@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 
 import msgspec
 
 from score_local.commands import setup
 from score_local.commands.interrupts import interrupts
 from score_local.errors import InputError
-from score_local.loop import self_correct
-from score_local.policy import Policy
+from score_local.methods import attempt
 from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
 from score_local.schedule import Event, PhaseBegan, Scheduler, Token
 from score_local.trace import Round, Trace
@@ -20,17 +20,15 @@ TITLES = {"solve": "Solution", "refine": "Refinement"}
 
 
 def run(options: argparse.Namespace) -> int:
-    policy = setup.policy_of(options)
-    problem = _problem(options)
-    model = setup.model_of(options)
-    adapters = setup.adapters_of(policy, model)
-    engine = setup.engine_of(options, model, adapters, _parallel(options, policy))
-    try:
-        scheduler: Scheduler[Trace] = Scheduler(engine, observer=_show)
+    problem, setting = _problem(options), setup.setting_of(options)
+    parallel = min(int(options.parallel), max(2, setup.width_of(setting.policy)))
+    with (
+        closing(setup.helpers_of(setting.policy)) as helpers,
+        closing(setup.engine_of(options, setting, parallel)) as engine,
+    ):
+        scheduler: Scheduler[Trace] = Scheduler(engine, _show, helpers)
         with interrupts(scheduler.abort, scheduler.abort):
-            ended = list(scheduler.run([(problem.id, self_correct(problem, policy))]))
-    finally:
-        engine.close()
+            ended = list(scheduler.run([(problem.id, attempt(problem, setting.policy, setting.trust))]))
     if not ended:
         return 130
     return _tell(ended[0][1], bool(options.json))
@@ -47,12 +45,6 @@ def _problem(options: argparse.Namespace) -> Problem:
     if (kind == "choice") != bool(choices):
         raise InputError("a choice question needs --choice, and no other takes it", "--kind", "Give both or neither")
     return Problem("question", question, options.answer, choices, kind)
-
-
-def _parallel(options: argparse.Namespace, policy: Policy) -> int:
-    """One problem needs as many sequences as it has requests side by side."""
-    samples = policy.verify.samples if "consistency" in policy.verify.verifiers else 1
-    return min(int(options.parallel), max(2, samples))
 
 
 def _show(event: Event) -> None:
@@ -90,6 +82,6 @@ def _tell_verdict(round_: Round) -> None:
 
 def _origin(trace: Trace) -> str:
     usage = trace.usage
-    source = "the refinement" if trace.refined else "the first solution"
+    source = "the first solution" if not trace.refined else "the refinement" if trace.method == "refine" else "the vote"
     cost = f"{usage.generated} tokens generated, {usage.reused} of {usage.prompt} prompt tokens reused"
     return f"-- Answer, from {source}; {cost} --"

@@ -2,18 +2,24 @@
 
 reply = yield from generate(Generate(...))      # raises EngineError where the request failed
 replies = yield from ask_all((Generate(...), Score(...)))  # side by side; a failed one is an EngineError in its place
+
+Beside what an engine answers, a generator may ask a judge (another engine) and have programs run in the sandbox.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TypeVar
+from typing import TypeVar, Union
 
+from score_local.engine.judge import ToJudge
 from score_local.engine.protocol import Completion, Generate, Reply, Request, Score, Scores
 from score_local.errors import EngineError
+from score_local.sandbox.protocol import Ran, RunProgram
 
+Ask = Union[Request, ToJudge, RunProgram]
+Answer = Union[Reply, Ran]
 T = TypeVar("T")
-Steps = Generator[tuple[Request, ...], tuple[Reply, ...], T]
+Steps = Generator[tuple[Ask, ...], tuple[Answer, ...], T]
 
 
 def immediately(value: T) -> Steps[T]:
@@ -22,9 +28,9 @@ def immediately(value: T) -> Steps[T]:
     return value
 
 
-def ask_all(requests: Sequence[Request]) -> Steps[tuple[Reply, ...]]:
+def ask_all(requests: Sequence[Ask]) -> Steps[tuple[Answer, ...]]:
     """Replies in the order of the requests, which run side by side."""
-    return (yield tuple(requests))
+    return (yield tuple(requests)) if requests else ()
 
 
 def generate(request: Generate) -> Steps[Completion]:

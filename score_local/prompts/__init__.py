@@ -54,9 +54,10 @@ def verify_messages(conversation: Conversation) -> Conversation:
     return (*conversation, Message("user", text("verify")))
 
 
-def refine_messages(conversation: Conversation) -> Conversation:
-    """Asks for a critique of the last solution and a corrected one."""
-    return (*conversation, Message("user", text("refine")))
+def refine_messages(conversation: Conversation, hint: str = "") -> Conversation:
+    """Asks for a critique of the last solution and a corrected one; a person's hint stands behind what is asked."""
+    asked = text("refine")
+    return (*conversation, Message("user", f"{asked}\n{text('hint')} {hint.strip()}" if hint.strip() else asked))
 
 
 def split_refinement(reply: str) -> tuple[str, str]:

@@ -1,0 +1,64 @@
+"""`score-local train`: collected examples in, an adapter folder out. Resumable after `kill -9`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from score_local.commands.interrupts import interrupts
+from score_local.errors import ModelError
+from score_local.train.recipe import Recipe, load_recipe, parse_override
+
+PACKAGES = ("torch", "transformers", "peft")
+FLAGS = {"kind": "adapter.kind", "epochs": "optimiser.epochs", "limit": "limit", "seed": "seed"}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Everything that can be refused is refused before weights are loaded. Exit codes: 0 done, 130 interrupted."""
+    recipe, out = _recipe_of(options), Path(options.out or f"adapters/{options.role}")
+    _require_packages()
+    from score_local.train.checkpoint import open_folder
+
+    with open_folder(out, resume=options.resume) as folder:
+        if folder.finished:
+            print(f"{out}: is trained already", file=sys.stderr)
+        elif not _train(options, recipe, folder):
+            print("score-local: interrupted; go on with the same command and --resume", file=sys.stderr)
+            return 130
+    print(out)
+    return 0
+
+
+def _train(options: argparse.Namespace, recipe: Recipe, folder: Any) -> bool:
+    import torch
+
+    from score_local.train import base, data, session
+    from score_local.train.view import view_of
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    examples = data.read_data(Path(options.data), options.role, recipe.limit)
+    job = session.prepare(options.role, examples, base.open_base(options.base, fetch=options.fetch), recipe)
+    with interrupts(lambda: None, _give_up) as seen, view_of(job.task.name) as view:
+        return session.train(job, folder, view.tell, lambda: seen.count > 0)
+
+
+def _recipe_of(options: argparse.Namespace) -> Recipe:
+    overrides: dict[str, Any] = dict(parse_override(text) for text in options.set)
+    overrides |= {key: getattr(options, flag) for flag, key in FLAGS.items() if getattr(options, flag) is not None}
+    return load_recipe(options.role, Path(options.recipe) if options.recipe else None, overrides)
+
+
+def _require_packages() -> None:
+    absent = [name for name in PACKAGES if find_spec(name) is None]
+    if absent:
+        raise ModelError(
+            f"{', '.join(absent)} not installed", "train", "Install them: pip install 'score-local[train]'"
+        )
+
+
+def _give_up() -> None:
+    raise KeyboardInterrupt
