@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-
-import msgspec
 
 from score_local import answer_files
 from score_local.commands import setup
 from score_local.commands.interrupts import interrupts
 from score_local.commands.progress import progress_for
 from score_local.commands.setup import Setting
+from score_local.commands.solving import solve_into, sum_up
 from score_local.engine.protocol import Engine
-from score_local.engine.steps import Steps
 from score_local.errors import InputError
 from score_local.evaluate import tables
-from score_local.evaluate.summary import summarize
 from score_local.helpers import Helpers
-from score_local.methods import attempt
 from score_local.problem import Problem
 from score_local.problem_files import ProblemFile, read_problems
 from score_local.runs import Run, start_run
@@ -64,29 +59,15 @@ def _solve(options: argparse.Namespace, setting: Setting, todo: Sequence[Problem
 def solve_all(engine: Engine, helpers: Helpers, problems: Sequence[Problem], setting: Setting, run_: Run) -> bool:
     """Solves the problems into the run, each trace written as it ends. True: the user interrupted."""
     scheduler: Scheduler[Trace] = Scheduler(engine, helpers=helpers)
-    began: dict[str, float] = {}
-    last = time.monotonic()
-
-    def loops() -> Iterator[tuple[str, Steps[Trace]]]:
-        for problem in problems:
-            began[problem.id] = time.monotonic()
-            yield problem.id, attempt(problem, setting.policy, setting.trust)
-
     with interrupts(scheduler.stop, scheduler.abort) as seen, progress_for(len(problems)) as progress:
-        for key, trace in scheduler.run(loops()):
-            now = time.monotonic()
-            timed, last = msgspec.structs.replace(trace, seconds=now - began.pop(key), wall=now - last), now
-            run_.append(timed)
-            progress.ended(timed)
+        for trace in solve_into(run_, problems, setting, scheduler):
+            progress.ended(trace)
     return seen.count > 0
 
 
 def _finish(options: argparse.Namespace, run_: Run, traces: list[Trace], file: ProblemFile) -> None:
     """Summary, answers, table."""
-    summary = summarize(
-        traces, threshold=run_.manifest.policy.verify.gate, wall_seconds=sum(trace.wall for trace in traces)
-    )
-    run_.write_summary(summary)
+    summary = sum_up(run_, traces)
     if options.output:
         rows = answer_files.answer_rows([problem.id for problem in file.problems], traces, file.faults)
         answer_files.write_answers(options.output, rows, str(run_.folder))

@@ -33,16 +33,24 @@ class Tally:
             self.final += trace.final_correct is True
 
     def line(self) -> str:
-        """For example `31/60 solved, 214 an hour, 8 min left, initial 25.8%, final 29.0%`."""
+        """For example `31/60 done, 214 an hour, 8 min left, initial 25.8%, final 29.0%`."""
+        return ", ".join(part for part in (self.pace(), self.score()) if part)
+
+    def pace(self) -> str:
+        """How many are done, how fast, and how long the others will take."""
         seconds = max(time.monotonic() - self.began, 1e-6)
         parts = [f"{self.done}/{self.total} done", f"{3600 * self.done / seconds:,.0f} an hour"]
         if 0 < self.done < self.total:
             parts.append(f"{_duration(seconds / self.done * (self.total - self.done))} left")
-        if self.graded:
-            parts.append(f"initial {self.initial / self.graded:.1%}, final {self.final / self.graded:.1%}")
-        if self.failed:
-            parts.append(f"{self.failed} failed")
         return ", ".join(parts)
+
+    def score(self) -> str:
+        """How many are right, of those with a gold answer, and how many failed; "" where there is nothing to say."""
+        graded = (
+            f"initial {self.initial / self.graded:.1%}, final {self.final / self.graded:.1%}" if self.graded else ""
+        )
+        failed = f"{self.failed} failed" if self.failed else ""
+        return ", ".join(part for part in (graded, failed) if part)
 
 
 class Progress(Protocol):

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         for trace in traces:
             print(msgspec.json.encode(trace).decode())
     elif options.id is not None:
-        print("\n".join(_story(traces[0])))
+        print("\n".join([f"# {traces[0].id}", "", traces[0].question, "", *story(traces[0])]))
     else:
         plain = not sys.stdout.isatty()
         tables.traces_table(traces, sys.stdout, plain=plain)
@@ -41,10 +41,9 @@ def _find(traces: list[Trace], key: str, folder: Path) -> Trace:
     raise RunError(f"no problem {key!r} in this run", str(folder), f"See the ids: score-local show {folder}")
 
 
-def _story(trace: Trace) -> list[str]:
-    lines = [f"# {trace.id}", "", trace.question, ""]
-    if trace.initial:
-        lines += _attempt("Solution", trace.initial)
+def story(trace: Trace) -> list[str]:
+    """What became of a problem, a section a phase, as lines of Markdown."""
+    lines = _attempt("Solution", trace.initial) if trace.initial else []
     for round_ in trace.rounds:
         lines += _round(round_)
     lines += [f"## Answer: {trace.answer or 'unknown'}" + (" (refined)" if trace.refined else "")]

@@ -39,7 +39,7 @@ def render(summary: Summary, file: TextIO, plain: bool) -> None:
 
 def traces_table(traces: Sequence[Trace], file: TextIO, plain: bool) -> None:
     """One line a problem, ending with a mark: ✓ right, ✗ wrong, ? unknown, failed or without a gold answer."""
-    _show(COLUMNS, [_problem(trace) for trace in traces], file, plain)
+    _show(COLUMNS, [problem_row(trace) for trace in traces], file, plain)
 
 
 def markdown(summary: Summary) -> str:
@@ -133,7 +133,8 @@ def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _problem(trace: Trace) -> tuple[str, ...]:
+def problem_row(trace: Trace) -> tuple[str, ...]:
+    """The cells of COLUMNS, as they are in the trace: `_printable` makes them fit for a terminal."""
     p = UNKNOWN if trace.p_incorrect is None else f"{trace.p_incorrect:.3f}"
     final = "failed" if trace.status == "failed" else trace.answer or UNKNOWN
     return (
