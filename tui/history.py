@@ -26,7 +26,7 @@ from tui import history_file
 from tui.literal import one_line
 from tui.records import Conversation, Turn, new_id
 
-TITLE_WIDTH = 60
+TITLE_WIDTH = 100
 EXCERPT_WIDTH = 80
 UNDELETE_SECONDS = 7 * 86400.0  # after that an app that starts removes what was deleted
 TRIGRAM = 3  # shorter terms are not in the index
