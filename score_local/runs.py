@@ -48,10 +48,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     software: dict[str, str] = {}
 
 
-def manifest_of(model: Path, adapters: Mapping[str, Path], policy: Policy, context: int) -> Manifest:
-    """Hashes the files (about half a second a gigabyte) and collects the rest."""
+def manifest_of(
+    model: Path, adapters: Mapping[str, Path], policy: Policy, context: int, sha256: str | None = None
+) -> Manifest:
+    """Hashes the files (about half a second a gigabyte; the model's may be known already) and collects the rest."""
     return Manifest(
-        model=FileHash(model.name, file_sha256(model)),
+        model=FileHash(model.name, sha256 or file_sha256(model)),
         adapters={role: FileHash(path.name, file_sha256(path)) for role, path in sorted(adapters.items())},
         prompts=prompts.fingerprint(),
         policy=policy,
@@ -125,6 +127,17 @@ def start_run(folder: Path, manifest: Manifest, *, resume: bool, accept_changes:
     except BaseException:
         lock.release()
         raise
+
+
+def write_run(folder: Path, manifest: Manifest, traces: Iterable[Trace], summary: msgspec.Struct) -> None:
+    """Writes a whole run that was made elsewhere, over one that may be there. Raises RunError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    write_whole(folder / MANIFEST, _pretty(manifest))
+    write_whole(folder / TRACES, b"".join(msgspec.json.encode(trace) + b"\n" for trace in traces))
+    write_whole(folder / SUMMARY, _pretty(summary))
 
 
 def read_manifest(folder: Path) -> Manifest:

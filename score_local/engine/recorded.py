@@ -25,16 +25,13 @@ class RecordedEngine:
     """
 
     def __init__(self, open_engine: Callable[[], Engine], record: ReplyRecord, capacity: int) -> None:
-        self._open_engine, self._record, self._capacity = open_engine, record, capacity
+        self._open_engine, self._record = open_engine, record
         self._engine: Engine | None = None
         self._in_flight: dict[Asked, _Question] = {}
         self._guard, self._opening = threading.Lock(), threading.Lock()
+        self.capacity = capacity
         self.asked = 0
         self.trouble: RunError | None = None
-
-    @property
-    def capacity(self) -> int:
-        return self._capacity
 
     def submit(self, request: Request, listener: Listener) -> Callable[[], None]:
         """Raises what opening the engine raises. Once a reply could not be recorded, all that is not on record fails: a

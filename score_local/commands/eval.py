@@ -1,0 +1,83 @@
+"""`score-local eval`: policies side by side on the same problems, and a report that a sceptic can check.
+
+DIR/replies.jsonl     every reply of the model: what is asked once is never asked again
+DIR/calibrations/     what was fitted on the problems that are not reported on
+DIR/runs/NAME/        a run folder for each policy: `score-local show` reads it
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from score_local.commands.eval_fit import fit
+from score_local.commands.eval_work import REPLIES, Contender, Work
+from score_local.engine.protocol import Usage
+from score_local.errors import InputError, RunError
+from score_local.evaluate.calibrate import Choices
+from score_local.evaluate.calibration_rows import to_report_on
+from score_local.evaluate.policy_sets import policies_of
+from score_local.evaluate.summary import Summary, summarize
+from score_local.problem import Problem
+from score_local.problem_files import read_problems
+from score_local.runs import write_run
+from score_local.trace import Trace
+
+EVERY_POLICY = "*"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit codes: 0 done, 1 done but some attempts failed, 130 interrupted."""
+    if options.dataset is None or options.out is None:
+        raise InputError("which problems, and where to?", "eval", "Name a problem file and --out DIR")
+    overrides = {} if options.seed is None else {"seed": options.seed}
+    policies = policies_of((options.policies or EVERY_POLICY).split(","), overrides)
+    problems, out = _problems(options), Path(options.out)
+    _require_new(out, options.resume)
+    fitted = [one for one in policies if one.fitted]
+    reported = [one for one in problems if not fitted or to_report_on(one.id, options.fit_on)]
+    with closing(Work(options, out)) as work:
+        plain = [work.contender(one.name, one.policy) for one in policies if not one.fitted]
+        calibrated, _ = fit(work, fitted, problems, Choices(options.fit_on), out / "calibrations")
+        contenders = [*plain, *calibrated]
+        traces = work.run(contenders, reported)
+    for contender in contenders:
+        _write_run(out, contender, traces[contender.name])
+    failed = sum(trace.status == "failed" for of_policy in traces.values() for trace in of_policy)
+    if failed:
+        print(f"score-local: {failed} attempts failed; --resume tries them again", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _problems(options: argparse.Namespace) -> list[Problem]:
+    """The problems that have a gold answer: of the others nothing can be said. Raises InputError."""
+    file = read_problems(options.dataset)
+    for fault in file.faults:
+        print(f"score-local: {fault}", file=sys.stderr)
+    found = [problem for problem in file.problems if problem.answer is not None][: options.limit]
+    if not found:
+        raise InputError(
+            "no problem has a gold answer", options.dataset, 'Add one to each: {"question": ..., "answer": ...}'
+        )
+    without = sum(problem.answer is None for problem in file.problems)
+    if without:
+        print(f"score-local: {without} problems without a gold answer are left out", file=sys.stderr)
+    return found
+
+
+def _require_new(out: Path, resume: bool) -> None:
+    if (out / REPLIES).exists() and not resume:
+        raise RunError("holds an evaluation already", str(out), "Continue it with --resume, or choose another --out")
+
+
+def _write_run(out: Path, contender: Contender, traces: Sequence[Trace]) -> None:
+    write_run(out / "runs" / contender.name, contender.setting.manifest, traces, summary_of(contender, traces))
+
+
+def summary_of(contender: Contender, traces: Sequence[Trace]) -> Summary:
+    """Its seconds are those that its requests spent in a sequence, beside others: policies ran together."""
+    seconds = sum((trace.usage for trace in traces), Usage()).seconds
+    return summarize(traces, threshold=contender.setting.policy.verify.gate, wall_seconds=seconds)

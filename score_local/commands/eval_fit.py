@@ -1,0 +1,68 @@
+"""Fits the calibrations of an evaluation, on problems that it does not report on.
+
+A calibration is fitted from a run in which every verifier spoke and every refinement was written: policies that differ
+in what they do with the verdict share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from score_local.commands.eval_work import Contender, Work
+from score_local.errors import RunError
+from score_local.evaluate import calibration_plots, calibration_tables
+from score_local.evaluate.calibrate import Choices, calibrate
+from score_local.evaluate.calibration_file import origin_of, write_calibration
+from score_local.evaluate.calibration_report import Report
+from score_local.evaluate.policy_sets import NamedPolicy
+from score_local.policy import Policy
+from score_local.problem import Problem
+from score_local.runs import write_whole
+from score_local.trace import Trace
+from score_local.verifiers.calibration import Calibration
+
+
+def fit(
+    work: Work, policies: Sequence[NamedPolicy], problems: Sequence[Problem], choices: Choices, folder: Path
+) -> tuple[list[Contender], dict[str, Report]]:
+    """The policies as contenders, each with a calibration that is also written into `folder`; and what each calibration
+    is worth, by its name. Raises RunError where there is too little to fit on."""
+    sources = {one.source: work.contender(one.name, one.source) for one in reversed(policies)}
+    if not sources:
+        return [], {}
+    traces = work.run(list(sources.values()), problems)
+    folder.mkdir(exist_ok=True)
+    fitted, reports = {}, {}
+    for source, contender in sources.items():
+        calibration, report = _calibrated(contender, traces[contender.name], choices)
+        fitted[source] = folder / f"{contender.name}.toml", calibration
+        _write(*fitted[source], report)
+        reports[contender.name] = report
+    return [work.contender(one.name, _trusting(one.policy, *fitted[one.source])) for one in policies], reports
+
+
+def _calibrated(contender: Contender, traces: Sequence[Trace], choices: Choices) -> tuple[Calibration, Report]:
+    try:
+        return calibrate(traces, origin_of(contender.setting.manifest), f"policy {contender.name}", choices)
+    except RunError as error:
+        next_ = "Evaluate more problems, or name with --policies only those that need no calibration"
+        raise RunError(error.what, error.where, next_) from error
+
+
+def _trusting(policy: Policy, path: Path, calibration: Calibration) -> Policy:
+    """The policy with the calibration, asking those that had something to say."""
+    verify = msgspec.structs.replace(policy.verify, calibration=str(path), verifiers=calibration.signals)
+    return msgspec.structs.replace(policy, verify=verify)
+
+
+def _write(path: Path, calibration: Calibration, report: Report) -> None:
+    """The calibration, and beside it what it is worth: as text, as JSON and, with matplotlib, as pictures."""
+    write_calibration(path, calibration)
+    write_whole(path.with_suffix(".md"), calibration_tables.text(calibration, report).encode() + b"\n")
+    write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if calibration_plots.can_plot():
+        write_whole(path.with_name(f"{path.stem}-reliability.png"), calibration_plots.reliability_diagram(report))
+        write_whole(path.with_name(f"{path.stem}-roc.png"), calibration_plots.roc_diagram(report))
