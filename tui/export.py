@@ -1,0 +1,73 @@
+"""A conversation as a file: Markdown for people, JSONL (a turn a line, phases with their timings) for programs.
+
+What was said is written as it is, but for control characters, which are made visible: a file is read in terminals too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from score_local.commands.show import story
+from score_local.errors import HistoryError, RunError
+from score_local.runs import write_whole
+from tui.literal import literal, one_line
+from tui.records import Conversation, Phase, Turn
+
+TITLE_WIDTH = 100
+TIMINGS = ("| phase | tokens | seconds | tokens/s |", "|---|---:|---:|---:|")
+
+
+def export(path: Path, conversation: Conversation, turns: Sequence[Turn]) -> None:
+    """Writes the file, whole or not at all; `.jsonl` is JSONL, everything else Markdown. Raises HistoryError."""
+    content = jsonl(turns) if path.suffix.lower() == ".jsonl" else markdown(conversation, turns).encode()
+    try:
+        write_whole(path, content)
+    except RunError as error:
+        raise HistoryError(error.what, error.where, "Make room, or choose another place") from error
+
+
+def jsonl(turns: Sequence[Turn]) -> bytes:
+    """A line a turn, as the history keeps it; `records` says what each field means."""
+    return b"".join(msgspec.json.encode(turn) + b"\n" for turn in turns)
+
+
+def markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
+    """The title, then of each turn what was asked, how it went, and what it cost."""
+    lines = [f"# {one_line(conversation.title, TITLE_WIDTH) or 'A conversation'}", ""]
+    for number, turn in enumerate(turns, 1):
+        lines += [f"## {number}. {one_line(turn.question, TITLE_WIDTH)}", "", *_turn(turn)]
+    return literal("\n".join(lines)).rstrip() + "\n"
+
+
+def _turn(turn: Turn) -> Iterator[str]:
+    yield from (f"> {line}" for line in turn.question.splitlines())
+    yield ""
+    if turn.hint:
+        yield from (f"Hint: {turn.hint}", "")
+    yield from _reply(turn)
+    if turn.state != "done":
+        yield from (f"*{turn.state}*{f': {turn.error}' if turn.error else ''}", "")
+    if turn.phases:
+        yield from (*TIMINGS, *map(_timing, turn.phases), "")
+
+
+def _reply(turn: Turn) -> Iterator[str]:
+    """A problem's story, a chat's reply, or the phases that a turn which was cut off has left."""
+    if turn.trace:
+        yield from (f"#{line}" if line.startswith("## ") else line for line in story(turn.trace))
+        yield ""
+        if turn.answer not in (None, turn.trace.answer):
+            yield from (f"Answer that was chosen: {turn.answer}", "")
+    elif turn.reply:
+        yield from (turn.reply, "")
+    else:
+        for phase in turn.phases:
+            yield from (f"### {phase.name.capitalize()}", "", phase.text, "")
+
+
+def _timing(phase: Phase) -> str:
+    rate = f"{phase.generated / phase.seconds:.1f}" if phase.seconds else ""
+    return f"| {phase.name} | {phase.generated} | {phase.seconds:.2f} | {rate} |"

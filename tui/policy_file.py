@@ -1,0 +1,124 @@
+"""What of a policy the settings panel shows, and how it gets into the policy file: comments and other keys stay.
+
+Knows nothing of the panel's widgets; `load_policy` alone says what is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+
+import msgspec
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from score_local.errors import PolicyError
+from score_local.policy import Policy, Refine, VerifierName, load_policy
+from score_local.runs import write_whole
+from score_local.trace import Method
+
+Value = str | float | int | bool | tuple[str, ...] | None
+Kind = Literal["one", "some", "whole", "real", "text", "switch"]
+
+
+class Setting(NamedTuple):
+    """A key of the policy. `kind`: one or some of `options`, a whole or a real number, a text, on or off.
+
+    An empty number or text takes the key out of the file.
+    """
+
+    key: str
+    label: str
+    kind: Kind
+    options: tuple[str, ...] = ()
+
+
+SETTINGS = {
+    "Method": (Setting("method", "what is done", "one", get_args(Method)),),
+    "Verdict": (
+        Setting("verify.verifiers", "verifiers", "some", get_args(VerifierName)),
+        Setting("verify.threshold", "threshold on P(incorrect)", "real"),
+        Setting("verify.samples", "samples for consistency", "whole"),
+        Setting("verify.programs", "programs beside the greedy one", "whole"),
+        Setting("verify.calibration", "calibration file", "text"),
+    ),
+    "Refinement": (
+        Setting("refine.when", "when it is written", "one", get_args(get_type_hints(Refine)["when"])),
+        Setting("refine.rounds", "rounds", "whole"),
+    ),
+    "Sampling": (
+        Setting("seed", "seed", "whole"),
+        Setting("thinking", "let reasoning models think", "switch"),
+        Setting("solve.temperature", "temperature (0: greedy)", "real"),
+        Setting("solve.top_k", "top-k", "whole"),
+        Setting("solve.top_p", "top-p", "real"),
+        Setting("solve.min_p", "min-p", "real"),
+        Setting("solve.max_tokens", "longest solution, tokens", "whole"),
+        Setting("refine.sampling.max_tokens", "longest refinement, tokens", "whole"),
+        Setting("verify.sampling.temperature", "temperature of samples", "real"),
+        Setting("vote.samples", "solutions that vote", "whole"),
+    ),
+}
+
+
+def value_of(policy: Policy, key: str) -> Value:
+    """What a dotted key stands at."""
+    found: Any = policy
+    for name in key.split("."):
+        found = getattr(found, name)
+    return found  # type: ignore[no-any-return]
+
+
+def parsed(setting: Setting, text: str) -> Value:
+    """What was typed for a number or a text; None for nothing. Raises PolicyError for what is no number."""
+    text = text.strip()
+    if setting.kind == "text" or not text:
+        return text or None
+    try:
+        return int(text) if setting.kind == "whole" else float(text)
+    except ValueError as error:
+        wanted = "a whole number" if setting.kind == "whole" else "a number"
+        raise PolicyError(f"{text!r} is not {wanted}", setting.key, "Mend it, or empty it for the default") from error
+
+
+def save_policy(path: Path, values: Mapping[str, Value]) -> Policy:
+    """Writes what has changed into the file, which may not exist yet; the policy that it now holds.
+
+    Raises PolicyError, and leaves the file as it was, where a value is refused; RunError where it cannot be written.
+    """
+    before = load_policy(path if path.exists() else None)
+    document = _read(path)
+    for key, value in values.items():
+        if value != value_of(before, key):
+            _put(document, key.split("."), value)
+    draft = path.with_name(path.name + ".draft")
+    write_whole(draft, tomlkit.dumps(document).encode())
+    try:
+        policy = load_policy(draft)
+    except PolicyError as error:
+        draft.unlink()
+        raise PolicyError(error.what, str(path), error.next) from error
+    draft.replace(path)
+    return policy
+
+
+def _read(path: Path) -> tomlkit.TOMLDocument:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tomlkit.document()
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8"))
+    except TOMLKitError as error:
+        raise PolicyError(f"cannot be changed here: {error}", str(path), "Change it in an editor") from error
+
+
+def _put(table: Any, keys: list[str], value: Value) -> None:
+    for key in keys[:-1]:
+        if key not in table:
+            table[key] = tomlkit.table()
+        table = table[key]
+    if value is None:
+        table.pop(keys[-1], None)
+    else:
+        table[keys[-1]] = list(value) if isinstance(value, tuple) else value
