@@ -62,9 +62,14 @@ def self_correct(problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN)
     return decide(traced(initial, rounds), policy.verify.gate)
 
 
-def solve(problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN) -> Steps[Case]:
-    """The first attempt, as a case for the verifiers. Raises EngineError."""
-    asked = prompts.solve_messages(problem)
+def solve(
+    problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN, asked: prompts.Conversation = ()
+) -> Steps[Case]:
+    """The first attempt, as a case for the verifiers. Raises EngineError.
+
+    `asked`: the conversation that ends with the problem, where it is not the first thing that is asked.
+    """
+    asked = asked or prompts.solve_messages(problem)
     request = Generate(
         asked,
         phase="solve",
