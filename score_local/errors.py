@@ -10,6 +10,7 @@
     │   └── HistoryError   the terminal app's history: locked, damaged, full disk
     └── EngineError        one request failed; the others go on
         ├── TooLong        the prompt does not fit into a sequence
+        ├── EngineDied     the engine's thread has ended: load the model again
         └── Cancelled      the request was cancelled before it ended
 
 A message says what, where, and what to do next. Anything else that escapes is a bug and keeps its traceback.
@@ -66,6 +67,10 @@ class EngineError(ScoreLocalError):
 
 class TooLong(EngineError):
     """The prompt leaves no room for an answer in one sequence's context."""
+
+
+class EngineDied(EngineError):
+    """The engine's thread has ended, and answers nothing from here on."""
 
 
 class Cancelled(EngineError):

@@ -20,7 +20,7 @@ from score_local.engine.chat import ChatTemplate
 from score_local.engine.jobs import GenerateJob, Job, ScoreJob, prompt_cells
 from score_local.engine.protocol import Generate, Listener, Reply, Request
 from score_local.engine.streams import Stream, Streams
-from score_local.errors import Cancelled, EngineError, TooLong
+from score_local.errors import Cancelled, EngineDied, EngineError, TooLong
 
 log = logging.getLogger("score_local.engine")
 log.addHandler(logging.NullHandler())
@@ -91,7 +91,7 @@ class BatchedEngine:
             self._die(Cancelled("the engine was closed"))
         except Exception as error:
             log.exception("the engine's thread died")
-            self._die(EngineError(f"{self._backend.name}: the engine died: {error}"))
+            self._die(EngineDied(f"{self._backend.name}: the engine died: {error}"))
         finally:
             self._backend.close()
 
