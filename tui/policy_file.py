@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
-import msgspec
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 

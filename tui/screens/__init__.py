@@ -1,1 +1,1 @@
-"""The screens beside the conversation, one module each. A screen ends by `dismiss(result)`; None: nothing was chosen."""
+"""The screens beside the conversation, one module each. Each ends by `dismiss(result)`; None: nothing was chosen."""
