@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import subprocess
 import sys
 import time
@@ -260,10 +261,14 @@ def peak_memory() -> int:
     """The most memory this process has had resident, in bytes (0 where the system does not tell)."""
     if os.name == "nt":
         return 0
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux getrusage counts what the parent had when this process was forked from it
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        return int(peak[1]) * 1024 if peak else 0
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_rss if sys.platform == "darwin" else peak_rss * 1024
 
 
 def _correct(problems: Sequence[Problem], texts: Sequence[str]) -> int:
