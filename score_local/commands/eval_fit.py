@@ -30,18 +30,23 @@ def fit(
 ) -> tuple[list[Contender], dict[str, Report]]:
     """The policies as contenders, each with a calibration that is also written into `folder`; and what each calibration
     is worth, by its name. Raises RunError where there is too little to fit on."""
-    sources = {one.source: work.contender(one.name, one.source) for one in reversed(policies)}
+    sources = {_key(one): work.contender(one.name, one.source) for one in reversed(policies)}
     if not sources:
         return [], {}
     traces = work.run(list(sources.values()), problems)
     folder.mkdir(exist_ok=True)
     fitted, reports = {}, {}
-    for source, contender in sources.items():
+    for key, contender in sources.items():
         calibration, report = _calibrated(contender, traces[contender.name], choices)
-        fitted[source] = folder / f"{contender.name}.toml", calibration
-        _write(*fitted[source], report)
+        fitted[key] = folder / f"{contender.name}.toml", calibration
+        _write(*fitted[key], report)
         reports[contender.name] = report
-    return [work.contender(one.name, _trusting(one.policy, *fitted[one.source])) for one in policies], reports
+    return [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in policies], reports
+
+
+def _key(policy: NamedPolicy) -> bytes:
+    """The same for policies whose calibrations are the same."""
+    return msgspec.json.encode(policy.source)
 
 
 def _calibrated(contender: Contender, traces: Sequence[Trace], choices: Choices) -> tuple[Calibration, Report]:

@@ -1,0 +1,195 @@
+"""`score-local eval` as a user runs it, with a scripted engine in place of the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from score_local import cli
+from score_local.commands import setup
+from score_local.engine.scripted import ScriptedEngine
+from score_local.runs import read_traces
+from tests.evaluate.arithmetic_engine import engine, write_problems
+
+PLAIN = "solve,majority-2,refine-self,refine-oracle"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[ScriptedEngine]]:
+    """The engines that were opened in place of the model."""
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    found: list[ScriptedEngine] = []
+
+    def open_scripted(*_: object) -> ScriptedEngine:
+        found.append(engine())
+        return found[-1]
+
+    monkeypatch.setattr(setup, "open_model", open_scripted)
+    monkeypatch.setattr(setup, "model_of", lambda options: tmp_path / "model.gguf")
+    monkeypatch.chdir(tmp_path)
+    write_problems(tmp_path / "sums.jsonl", 160)
+    yield found
+
+
+def run(*arguments: str) -> int:
+    return cli.main(["eval", *arguments])
+
+
+def right(name: str, out: str = "out") -> int:
+    return sum(trace.final_correct is True for trace in read_traces(Path(out) / "runs" / name))
+
+
+def test_policies_share_what_they_ask(opened: list[ScriptedEngine]) -> None:
+    assert run("sums.jsonl", "--out", "out", "--limit", "40", "--policies", PLAIN) == 0
+    phases = [request.phase for request in opened[0].requests]
+    assert phases.count("solve") == 40 and phases.count("sample") == 80 and phases.count("verify") == 40
+    assert right("refine-oracle") > right("solve") > 0
+    assert sorted(path.name for path in Path("out/runs").iterdir()) == sorted(PLAIN.split(","))
+
+
+def test_everything_is_computed_again_without_the_model(opened: list[ScriptedEngine]) -> None:
+    arguments = ("sums.jsonl", "--out", "out", "--limit", "40", "--policies", PLAIN)
+    assert run(*arguments) == 0
+    before = {path: path.read_bytes() for path in Path("out").rglob("*.json*") if path.parts[1] == "runs"}
+    assert run(*arguments) == 2, "without --resume it is not touched"
+    assert run(*arguments, "--resume") == 0 and len(opened) == 1
+    assert before == {path: path.read_bytes() for path in before}
+    assert run(*arguments, "--resume", "--policies", "majority-3") == 0
+    assert {request.phase for request in opened[1].requests} == {"sample"}, "only the third sample is new"
+
+
+def test_calibrations_are_fitted_on_the_other_half(opened: list[ScriptedEngine]) -> None:
+    assert run("sums.jsonl", "--out", "out", "--policies", "solve,refine-self-fitted") == 0
+    reported = {trace.id for trace in read_traces(Path("out/runs/refine-self-fitted"))}
+    assert reported == {trace.id for trace in read_traces(Path("out/runs/solve"))} and 60 < len(reported) < 100
+    fitted = (Path("out/calibrations") / "refine-self-fitted.toml").read_text()
+    assert f"n = {160 - len(reported)}" in fitted
+    assert right("refine-self-fitted") > right("solve")
+    assert run("sums.jsonl", "--out", "out", "--resume", "--policies", "solve", "--fit-on", "other-half") == 0
+    assert len(read_traces(Path("out/runs/solve"))) == 160, "with nothing to fit all are reported on"
+    assert len(opened) == 1
+
+
+def test_a_policy_of_ones_own_over_a_shipped_one(opened: list[ScriptedEngine]) -> None:
+    Path("mine.toml").write_text('base = "refine-self"\n[verify]\nthreshold = 0.0\n')
+    assert run("sums.jsonl", "--out", "out", "--limit", "30", "--policies", "mine.toml,refine-always") == 0
+    assert right("mine") == right("refine-always") and all(t.refined for t in read_traces(Path("out/runs/mine")))
+
+
+REFUSED = [
+    (("sums.jsonl",), "which problems, and where to?"),
+    (("--out", "out"), "which problems, and where to?"),
+    (("none.jsonl", "--out", "out"), "no such file"),
+    (("open.jsonl", "--out", "out"), "no problem has a gold answer"),
+    (("sums.jsonl", "--out", "out", "--policies", "majorty-3"), "there is no policy 'majorty-3'.*majority-3"),
+    (("sums.jsonl", "--out", "out", "--policies", "nothing-*"), "there is no policy 'nothing-"),
+    (("sums.jsonl", "--out", "out", "--policies", "none.toml"), "none.toml: No such file"),
+    (("sums.jsonl", "--out", "out", "--policies", "broken.toml"), "broken.toml: not a TOML file"),
+    (("sums.jsonl", "--out", "out", "--policies", "base.toml"), "base.toml: there is no base 'nobody'"),
+    (("sums.jsonl", "--out", "out", "--policies", "key.toml"), "key.toml: .*unknown field"),
+    (("sums.jsonl", "--out", "out", "--policies", "solve,solve.toml"), "the policy 'solve' comes twice"),
+    (
+        ("sums.jsonl", "--out", "out", "--policies", "refine-self-fitted", "--limit", "30"),
+        "needs at least 20 right and",
+    ),
+    (("one-class.jsonl", "--out", "out", "--policies", "refine-self-fitted"), "With one class|needs at least 20 right"),
+    (("sums.jsonl", "--out", "sums.jsonl", "--policies", "solve"), "cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.usefixtures("opened")
+def test_what_cannot_be_done_is_one_line(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("open.jsonl").write_text('{"question": "What is 1 + 2?"}\n')
+    lines = [json.loads(line) for line in Path("sums.jsonl").read_text().splitlines()]
+    Path("one-class.jsonl").write_text("".join(json.dumps(line | {"answer": "-1"}) + "\n" for line in lines))
+    Path("broken.toml").write_text("seed = \n")
+    Path("base.toml").write_text('base = "nobody"\n')
+    Path("key.toml").write_text("tempo = 3\n")
+    Path("solve.toml").write_text("seed = 1\n")
+    assert run(*arguments) == 2
+    lines_told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("score-local:")]
+    assert len(lines_told) == 1
+    assert re.search(told, lines_told[0])
+
+
+def test_the_record_of_another_model_is_refused(
+    opened: list[ScriptedEngine], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("sums.jsonl", "--out", "out", "--limit", "5", "--policies", "solve", "--resume")
+    assert run(*arguments) == 0
+    (tmp_path / "model.gguf").write_bytes(b"GGUF, another")
+    assert run(*arguments) == 2 and "made with another model" in capsys.readouterr().err
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with Path("out/replies.jsonl").open("ab") as file:
+        file.write(b"damage\n")
+    assert run(*arguments) == 2 and "replies.jsonl:7: damaged line" in capsys.readouterr().err
+
+
+SCORE_LOCAL = """
+import sys
+from pathlib import Path
+from score_local import cli
+from score_local.commands import setup
+from score_local.engine.scripted import ScriptedEngine
+from tests.evaluate.arithmetic_engine import script
+setup.model_of = lambda options: Path("model.gguf")
+setup.open_model = lambda *_: ScriptedEngine(script, capacity=4, rate=float(sys.argv[1]))
+sys.exit(cli.main(["eval", *sys.argv[2:]]))
+"""
+
+
+def start(rate: float) -> subprocess.Popen[str]:
+    arguments = ["sums.jsonl", "--out", "killed", "--resume", "--limit", "60", "--policies", PLAIN]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    command = [sys.executable, "-c", SCORE_LOCAL, str(rate), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for_replies(count: int) -> None:
+    deadline, path = time.monotonic() + 60, Path("killed/replies.jsonl")
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline, "no progress"
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.usefixtures("opened")
+def test_kill_9_loses_only_what_was_in_flight() -> None:
+    for wanted in (20, 60, 120):
+        process = start(400)
+        wait_for_replies(wanted)
+        process.kill()
+        process.communicate()
+    process = start(0)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert run("sums.jsonl", "--out", "whole", "--limit", "60", "--policies", PLAIN) == 0
+    assert Path("killed/replies.jsonl").read_bytes().count(b"\n") == Path("whole/replies.jsonl").read_bytes().count(
+        b"\n"
+    )
+    for name in PLAIN.split(","):
+        assert [t.answer for t in read_traces(Path("killed/runs") / name)] == [
+            t.answer for t in read_traces(Path("whole/runs") / name)
+        ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.usefixtures("opened")
+def test_an_interrupt_says_how_to_go_on() -> None:
+    process = start(100)
+    wait_for_replies(10)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in told and "Traceback" not in told
