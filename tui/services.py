@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tui.history import History
 
 OpenEngine = Callable[[Path, Mapping[str, Path]], Engine]
+CONTEXT = 2048  # as for `solve` and `batch`
 CHUNK = 2**24  # bytes read between two tellings of a load's progress
 
 
@@ -28,12 +29,20 @@ class Notify(Protocol):
 
 
 class Services:
-    """`policy_path` is where the settings are written; `model` is None until one is loaded."""
+    """`policy_path` is where the settings are written; `model` is None until one is loaded. `context` is how many tokens
+    a sequence of the engines that `open_engine` opens can hold: a batch's manifest names it."""
 
     def __init__(
-        self, history: History, policy: Policy, policy_path: Path, open_engine: OpenEngine, notify: Notify
+        self,
+        history: History,
+        policy: Policy,
+        policy_path: Path,
+        open_engine: OpenEngine,
+        notify: Notify,
+        context: int = CONTEXT,
     ) -> None:
         self.history, self.policy, self.policy_path, self.notify = history, policy, policy_path, notify
+        self.context = context
         self.model: Path | None = None
         self.adapters: Mapping[str, Path] = {}
         self._open = open_engine
