@@ -1,4 +1,4 @@
-"""What the app knows and can do, for its screens: history, policy, model, engine.
+"""What the app knows and can do, for its screens: history, policy, model, engine, helpers.
 
 Textual-free, so that a test builds one with a scripted engine. It does not know what is on the screen; `notify` tells
 the person something, whatever is shown.
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from score_local.engine.protocol import Engine
+from score_local.helpers import NO_HELPERS
 from score_local.policy import Policy
+from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 
 if TYPE_CHECKING:
     from tui.history import History
 
 OpenEngine = Callable[[Path, Mapping[str, Path]], Engine]
-CONTEXT = 2048  # as for `solve` and `batch`
+Progress = Callable[[float], None]
 CHUNK = 2**24  # bytes read between two tellings of a load's progress
 
 
@@ -29,8 +31,11 @@ class Notify(Protocol):
 
 
 class Services:
-    """`policy_path` is where the settings are written; `model` is None until one is loaded. `context` is how many tokens
-    a sequence of the engines that `open_engine` opens can hold: a batch's manifest names it."""
+    """`policy` is what the person set, in the file `policy_path`; `model` is None until one is loaded.
+
+    `context` is how many tokens a sequence of the engines that `open_engine` opens can hold: a batch's manifest names
+    it. `trusted` is the policy with what a calibration adds to it, `trust` the calibration.
+    """
 
     def __init__(
         self,
@@ -39,12 +44,13 @@ class Services:
         policy_path: Path,
         open_engine: OpenEngine,
         notify: Notify,
-        context: int = CONTEXT,
+        *,
+        context: int = 2048,
     ) -> None:
         self.history, self.policy, self.policy_path, self.notify = history, policy, policy_path, notify
         self.context = context
         self.model: Path | None = None
-        self.adapters: Mapping[str, Path] = {}
+        self.trusted, self.trust, self.helpers = policy, NOTHING_KNOWN, NO_HELPERS
         self._open = open_engine
         self._engine: Engine | None = None
 
@@ -52,31 +58,61 @@ class Services:
         """The engine that is loaded; None before the first load and after one that failed."""
         return self._engine
 
-    async def load(
-        self, model: Path, adapters: Mapping[str, Path], progress: Callable[[float], None] = lambda share: None
-    ) -> None:
-        """Replaces the engine, off the UI thread. `progress` hears the share that is read, from 0 to 1.
+    async def load(self, model: Path, policy: Policy, progress: Progress = lambda share: None) -> None:
+        """Replaces the engine, off the screen's thread. `progress` hears the share that is read, from 0 to 1.
 
-        Raises UserError where the model cannot be loaded; there is then no engine, for there was no room for two.
+        Raises UserError where the model, an adapter or what the policy names cannot be used. What is refused by its
+        looks leaves the old engine as it was; after one that failed to load there is none, for two found no room.
         """
+        trusted, trust, adapters = await asyncio.to_thread(_checked, policy, model)
         await asyncio.to_thread(self.close)
         loop = asyncio.get_running_loop()
-        tell = lambda share: loop.call_soon_threadsafe(progress, share)  # noqa: E731
-        self._engine = await asyncio.to_thread(self._load, model, adapters, tell)
-        self.model, self.adapters = model, adapters
+
+        def tell(share: float) -> None:
+            loop.call_soon_threadsafe(progress, share)
+
+        await asyncio.to_thread(read_through, model, tell)
+        self._engine = await asyncio.to_thread(self._open, model, adapters)
+        await self._take(policy, trusted, trust)
+        self.model = model
+
+    async def change(self, policy: Policy) -> None:
+        """Goes on with another policy, and loads the model again where its adapters are others. Raises UserError."""
+        if self.model is None:
+            self.policy = self.trusted = policy
+        elif policy.adapters != self.policy.adapters or self._engine is None:
+            await self.load(self.model, policy)
+        else:
+            trusted, trust, _ = await asyncio.to_thread(_checked, policy, self.model)
+            await self._take(policy, trusted, trust)
 
     def close(self) -> None:
         """Cancels what runs and frees the model. Blocks for one micro-batch."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+        helpers, self.helpers = self.helpers, NO_HELPERS
+        helpers.close()
 
-    def _load(self, model: Path, adapters: Mapping[str, Path], progress: Callable[[float], None]) -> Engine:
-        read_through(model, progress)
-        return self._open(model, adapters)
+    async def _take(self, policy: Policy, trusted: Policy, trust: Trust) -> None:
+        from score_local.commands.setup import helpers_of
+
+        helpers = await asyncio.to_thread(helpers_of, trusted)
+        before, self.helpers = self.helpers, helpers
+        self.policy, self.trusted, self.trust = policy, trusted, trust
+        await asyncio.to_thread(before.close)
 
 
-def read_through(file: Path, progress: Callable[[float], None]) -> None:
+def _checked(policy: Policy, model: Path) -> tuple[Policy, Trust, dict[str, Path]]:
+    """The policy with what is learned, the calibration, and the adapters' files. Raises UserError."""
+    from score_local.commands import setup
+
+    found = setup.adapters_of(policy, model)
+    trust = setup.trust_of(policy, found)
+    return setup.trusting(policy, trust), trust, {role: adapter.file for role, adapter in found.items()}
+
+
+def read_through(file: Path, progress: Progress) -> None:
     """Reads a file into the page cache, where llama.cpp's memory map finds it: the part of a load that can be told.
 
     Tells nothing of a file that cannot be read: the engine then says why.

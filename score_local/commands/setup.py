@@ -82,7 +82,7 @@ def setting_for(policy: Policy, model: Path, context: int, sha256: str | None = 
     """
     found = adapters_of(policy, model)
     trust = trust_of(policy, found)
-    policy = _trusting(policy, trust)
+    policy = trusting(policy, trust)
     adapters = {role: adapter.file for role, adapter in found.items()}
     manifest = manifest_of(model, adapters, policy, context, sha256)
     if trust.combined:
@@ -117,7 +117,7 @@ def trust_of(policy: Policy, adapters: Mapping[str, AdapterInfo]) -> Trust:
     return Trust(combined, scale)
 
 
-def _trusting(policy: Policy, trust: Trust) -> Policy:
+def trusting(policy: Policy, trust: Trust) -> Policy:
     """The policy with the threshold of what was learned, and without refinement where the safety rule forbids it."""
     verify, refine = policy.verify, policy.refine
     alone = trust.verifier.threshold if verify.verifiers == ("self",) else None

@@ -1,0 +1,187 @@
+"""A turn on its way: a thread runs its steps over the engine, keeps its record, saves it and tells of it.
+
+The screen's thread never touches the engine. What it hears are the typed, frozen messages below, at most
+`UPDATES_A_SECOND` of them while text comes: pieces are gathered, for a screen cannot show more anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Union
+
+import msgspec
+
+from score_local.engine.protocol import Completion, Engine, Scores, Usage
+from score_local.engine.steps import Steps
+from score_local.errors import EngineDied, EngineError, UserError
+from score_local.helpers import Helpers
+from score_local.schedule import Event, PhaseBegan, PhaseEnded, Scheduler, Token
+from score_local.trace import Trace
+from tui.records import Phase, Turn
+
+log = logging.getLogger("tui.session")
+UPDATES_A_SECOND = 25
+SHOWN = ("solve", "refine")  # phases whose text is shown as it comes; of the others, only their number of tokens
+
+Result = Union[Trace, Completion]
+Work = Callable[[Callable[[Trace], None]], Steps[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A phase of a turn has begun."""
+
+    turn: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grew:
+    """What a phase has written since the last message: `tokens` of them, and their text where it is shown."""
+
+    turn: str
+    phase: str
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The record of a turn has grown, and is saved."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A turn is over: done, failed or cancelled. `died`: the engine can answer no more."""
+
+    turn: Turn
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that the person should know, and that stops nothing."""
+
+    text: str
+
+
+News = Union[Began, Grew, Changed, Ended, Told]
+
+
+class Session:
+    """Runs `work` for `turn` in a thread of its own; `post` and `save` are called from there."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        work: Work,
+        engine: Engine,
+        helpers: Helpers,
+        *,
+        save: Callable[[Turn], None],
+        post: Callable[[News], None],
+    ) -> None:
+        self._turn, self._work, self._save, self._post = turn, work, save, post
+        self._scheduler: Scheduler[Result] = Scheduler(engine, self._hear, helpers)
+        self._gathered = Grew(turn.id, "", "", 0)
+        self._flushed = 0.0
+        self._died = self._cancelled = False
+        self._thread = threading.Thread(target=self._run, name=f"turn-{turn.id[:8]}", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Stops what is being generated, within one micro-batch. What is written so far is kept."""
+        self._cancelled = True
+        self._scheduler.abort()
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._keep()
+        try:
+            results = dict(self._scheduler.run([(self._turn.id, self._work(self._hear_trace))]))
+            self._finish(results.get(self._turn.id))
+        except EngineError as error:
+            self._end("failed", error=str(error))
+        except Exception as error:  # a bug of ours: the app lives on, the log has the traceback
+            log.exception("turn %s", self._turn.id)
+            self._end("failed", error=f"{type(error).__name__}: {error}")
+
+    def _finish(self, result: Result | None) -> None:
+        if result is None or self._cancelled:
+            self._end("cancelled")
+        elif isinstance(result, Trace):
+            state = "failed" if result.status == "failed" else "done"
+            self._end(state, trace=result, answer=result.answer, error=result.error)
+        else:
+            self._end("done", reply=result.text)
+
+    def _end(self, state: str, **changes: object) -> None:
+        self._flush()
+        self._turn = msgspec.structs.replace(self._turn, state=state, **changes)
+        self._keep()
+        self._post(Ended(self._turn, self._died))
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Token):
+            self._gather(event)
+        elif isinstance(event, PhaseBegan):
+            self._flush()
+            self._post(Began(self._turn.id, event.phase))
+        else:
+            self._flush()
+            self._hear_reply(event)
+
+    def _gather(self, token: Token) -> None:
+        if token.phase != self._gathered.phase:
+            self._flush()
+        text = self._gathered.text + token.text if token.phase in SHOWN else ""
+        self._gathered = Grew(self._turn.id, token.phase, text, self._gathered.tokens + 1)
+        if time.monotonic() - self._flushed >= 1 / UPDATES_A_SECOND:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered.tokens:
+            self._post(self._gathered)
+        self._gathered = Grew(self._turn.id, "", "", 0)
+        self._flushed = time.monotonic()
+
+    def _hear_reply(self, event: PhaseEnded) -> None:
+        """A phase that ended is saved: a crash loses no more than the one that runs."""
+        reply = event.reply
+        if isinstance(reply, (Completion, Scores)):
+            text = reply.text if isinstance(reply, Completion) else ""
+            self._grow(phases=(*self._turn.phases, _phase(event.phase, text, reply.usage)))
+        elif isinstance(reply, EngineDied):
+            self._died = True
+
+    def _hear_trace(self, trace: Trace) -> None:
+        self._grow(trace=trace, answer=trace.answer)
+
+    def _grow(self, **changes: object) -> None:
+        self._turn = msgspec.structs.replace(self._turn, **changes)
+        self._keep()
+        self._post(Changed(self._turn))
+
+    def _keep(self) -> None:
+        try:
+            self._save(self._turn)
+        except UserError as error:
+            self._post(Told(str(error)))
+
+
+def _phase(name: str, text: str, usage: Usage) -> Phase:
+    return Phase(
+        name=name,
+        text=text,
+        seconds=usage.seconds,
+        generated=usage.generated,
+        prompt=usage.prompt,
+        reused=usage.reused,
+    )
