@@ -1,7 +1,7 @@
 """From the traces of a run to what a calibration is fitted on, and what is refused on the way.
 
 A row is a first attempt: whether it is right, what the verifiers said, and what its refinement would change. Later
-rounds are not looked at: SCORE refines once.
+rounds are not looked at: SCORE refines once. Behind an open gate stands the refinement, or what is elected there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 
 import msgspec
 
-from score_local import answers
 from score_local.engine.protocol import Usage
 from score_local.errors import PolicyError, RunError
+from score_local.loop import decide
 from score_local.trace import Attempt, Signal, Trace
 from score_local.verifiers.combine import ORACLE
 
@@ -40,9 +40,11 @@ class Row:
     def spent_on(self, names: Sequence[str]) -> Usage:
         return sum((self.signal(name).usage for name in names), Usage())
 
-    def spent_refining(self) -> Usage:
+    def spent_behind_gate(self) -> Usage:
+        """On the refinement, and on what was drawn to vote on it."""
         refinement = self.trace.rounds[0].refinement
-        return refinement.usage if refinement else Usage()
+        drawn = (candidate.usage for candidate in self.trace.candidates)
+        return sum(drawn, refinement.usage if refinement else Usage())
 
 
 def rows_of(traces: Sequence[Trace], where: str) -> list[Row]:
@@ -55,7 +57,7 @@ def rows_of(traces: Sequence[Trace], where: str) -> list[Row]:
     if not judged:
         what = f"none of {len(traces)} problems has a gold answer and a solution"
         raise RunError(what, where, "Make a run of problems with gold answers")
-    untried = [trace.id for trace in judged if not (trace.rounds[0].refinement or trace.rounds[0].error)]
+    untried = [trace.id for trace in judged if not _tried(trace)]
     if untried:
         what = f"{len(untried)} of {len(judged)} solutions have no refinement, the first is that of {untried[0]!r}"
         raise RunError(what, where, "Calibrate a run that was made with --refine always")
@@ -117,16 +119,24 @@ def require_enough(rows: Sequence[Row], signals: Sequence[str], where: str) -> N
 
 def with_probability(row: Row, p_incorrect: float) -> Trace:
     """The row's trace as if the verdict on its first attempt had been this; one round."""
-    first = msgspec.structs.replace(row.trace.rounds[0], p_incorrect=p_incorrect)
-    return msgspec.structs.replace(row.trace, rounds=(first,))
+    return _believing(row.trace, p_incorrect)
 
 
 def _row(trace: Trace) -> Row:
     assert trace.initial is not None
-    first, right = trace.rounds[0], trace.initial_correct is True
-    answer = first.refinement.answer if first.refinement else None
-    opened = right if answer is None else answers.equal(answer, trace.gold, trace.kind) is True
-    return Row(trace, trace.initial, first.signals, right, opened)
+    first = trace.rounds[0]
+    opened = decide(_believing(trace, 1.0), 1.0)
+    return Row(trace, trace.initial, first.signals, trace.initial_correct is True, opened.final_correct is True)
+
+
+def _tried(trace: Trace) -> bool:
+    """Whether it is known what stands behind an open gate."""
+    return bool(trace.candidates or trace.rounds[0].refinement or trace.rounds[0].error)
+
+
+def _believing(trace: Trace, p_incorrect: float) -> Trace:
+    first = msgspec.structs.replace(trace.rounds[0], p_incorrect=p_incorrect)
+    return msgspec.structs.replace(trace, rounds=(first,))
 
 
 def _in_second_half(problem_id: str) -> bool:

@@ -1,0 +1,201 @@
+"""The methods beside SCORE's refinement, driven by a scripted engine through the scheduler."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from score_local.engine.protocol import Completion, Generate, Request, Score, Scores, Usage
+from score_local.engine.scripted import ScriptedEngine
+from score_local.engine.steps import Answer, Ask
+from score_local.errors import EngineError
+from score_local.helpers import Helpers
+from score_local.loop import decide
+from score_local.methods import attempt
+from score_local.policy import Policy, Refine, Verify, Vote
+from score_local.problem import Problem
+from score_local.sandbox.pool import Sandbox
+from score_local.sandbox.protocol import Ran, RunProgram
+from score_local.schedule import Scheduler
+from score_local.trace import Method, Trace
+
+PROBLEM = Problem("p", "What is 2 + 2?", "4")
+CHOICE = Problem("c", "Which is a fruit?", "B", ("a stone", "an apple"), "choice")
+COST = Usage(prompt=100, reused=90, generated=10)
+DOUBT, TRUST = (-3.0, -0.1), (-0.1, -3.0)
+
+
+def policy(method: Method, *verifiers: str, when: str = "gated", **vote: float) -> Policy:
+    verify = Verify(verifiers=verifiers or ("self",), samples=2)  # type: ignore[arg-type]
+    return Policy(method=method, verify=verify, refine=Refine(when=when), vote=Vote(**vote))  # type: ignore[arg-type]
+
+
+class Model:
+    """Replies in the order in which things are asked: `samples` and `programs` are answers, `verdicts` go round."""
+
+    def __init__(
+        self,
+        solution: str,
+        samples: Sequence[str | None] = (),
+        *,
+        refinement: str = "4",
+        verdicts: Sequence[tuple[float, float]] = (DOUBT,),
+        program: str = "4",
+    ) -> None:
+        self.solution, self.refinement, self.program = solution, refinement, program
+        self.samples, self.verdicts = iter(samples), itertools.cycle(verdicts)
+        self.asked: list[Ask] = []
+        self.generated = 0
+
+    def reply(self, request: Ask) -> Answer:
+        self.asked.append(request)
+        if isinstance(request, RunProgram):
+            return Ran("value", self.program)
+        if isinstance(request, Score):
+            return Scores(next(self.verdicts))
+        assert isinstance(request, Generate)
+        if request.phase == "sample":
+            answer = next(self.samples)
+            return EngineError("broken") if answer is None else self._boxed(answer)
+        return self._boxed({"solve": self.solution, "refine": self.refinement}.get(request.phase, "0"))
+
+    def _boxed(self, answer: str) -> Completion:
+        self.generated += COST.generated
+        return Completion(f"Step 1: think\n\\boxed{{{answer}}}", usage=COST)
+
+    def count(self, phase: str) -> int:
+        return sum(isinstance(request, (Generate, Score)) and request.phase == phase for request in self.asked)
+
+
+def run(model: Model, policy_: Policy, problem: Problem = PROBLEM) -> Trace:
+    loop = attempt(problem, policy_)
+    try:
+        asked = next(loop)
+        while True:
+            asked = loop.send(tuple(model.reply(request) for request in asked))
+    except StopIteration as end:
+        trace: Trace = end.value
+        assert trace.usage.generated == model.generated, "every token is counted, and once"
+        return trace
+
+
+# (solution, samples, final answer, samples drawn of 8 in waves of 4, what it shows)
+MAJORITIES: list[tuple[str, list[str | None], str, int, str]] = [
+    ("5", ["4"] * 8, "4", 8, "five to one, and three to come: the others can still catch up only before the last wave"),
+    ("4", ["4"] * 8, "4", 4, "five to nothing, four to come: it is settled"),
+    ("5", ["4", "4", "4", "4", "6", "6", "6", "6"], "4", 8, "of equals the first that spoke"),
+    ("5", [None] * 8, "5", 8, "samples that fail have no vote"),
+]
+
+
+@pytest.mark.parametrize(("solution", "samples", "answer", "drawn", "reason"), MAJORITIES)
+def test_majority(solution: str, samples: list[str | None], answer: str, drawn: int, reason: str) -> None:
+    model = Model(solution, samples)
+    trace = run(model, policy("majority", samples=8))
+    assert (trace.answer, model.count("sample")) == (answer, drawn), reason
+    assert not trace.triggered and trace.refined == (answer != solution) and model.count("verify") == 0
+
+
+def test_a_weighted_vote_listens_to_the_verifiers() -> None:
+    model = Model("5", ["4", "5"], verdicts=[DOUBT, TRUST, DOUBT])
+    trace = run(model, policy("weighted-vote", samples=2))
+    assert trace.answer == "4", "one vote that is believed outweighs two that are doubted"
+    assert [round(c.weight, 2) for c in trace.candidates] == [0.05, 0.95, 0.05]
+
+
+def test_best_of_n_is_the_most_believed() -> None:
+    model = Model("5", ["4", "6"], verdicts=[(-0.5, -0.9), TRUST, (-0.4, -1.1)])
+    assert run(model, policy("best-of-n", samples=2)).answer == "4"
+
+
+def test_behind_a_shut_gate_nothing_is_drawn() -> None:
+    for method in ("refine-then-vote", "budget"):
+        model = Model("5", [], verdicts=[TRUST])
+        trace = run(model, policy(method))  # type: ignore[arg-type]
+        assert (trace.answer, trace.triggered, model.count("refine"), model.count("sample")) == ("5", False, 0, 0)
+
+
+def test_behind_an_open_gate_the_refinement_and_samples_vote() -> None:
+    model = Model("5", ["6", "4"] * 4, refinement="4")
+    trace = run(model, policy("refine-then-vote"))
+    assert (trace.answer, trace.triggered, trace.refined, trace.final_correct) == ("4", True, True, True)
+    assert [c.source for c in trace.candidates[:3]] == ["initial", "refinement", "sample"]
+
+
+def test_what_was_drawn_for_the_verdict_votes_and_is_not_drawn_again() -> None:
+    model = Model("5", ["4", "4"], refinement="6", program="4")
+    trace = run(model, policy("refine-then-vote", "consistency", "program", when="never", samples=2))
+    assert trace.answer == "4" and trace.triggered
+    assert [c.source for c in trace.candidates] == ["initial", "program", "sample", "sample"]
+    assert model.count("sample") == 2 and model.count("refine") == 0
+
+
+def test_a_vote_can_be_decided_again_with_another_threshold() -> None:
+    trace = run(Model("5", ["4"] * 8, verdicts=[TRUST]), policy("refine-then-vote", when="always"))
+    assert (trace.answer, trace.triggered) == ("5", False)
+    assert decide(trace, 0.01).answer == "4" and decide(decide(trace, 0.01), 0.5) == trace
+    assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
+
+
+def test_a_budget_is_kept_and_spent_only_on_doubt() -> None:
+    torn = Model("5", ["4", "6", "7", "8"] * 2, refinement="9")
+    trace = run(torn, policy("budget", tokens=70))
+    assert trace.usage.generated <= 70 and torn.count("sample") < 8
+    limits = [r.sampling.max_tokens for r in torn.asked if isinstance(r, Generate) and r.phase == "sample"]
+    assert limits == sorted(limits, reverse=True) and limits[0] <= 70 - 20, "no sample may spend more than is left"
+    sure = Model("5", ["4"] * 8, refinement="4")
+    run(sure, policy("budget", tokens=5000, samples=8))
+    assert sure.count("sample") == 5, "five to one is certain enough: 96% by the Beta prior"
+
+
+def test_a_failed_solution_is_a_failed_problem_in_every_method() -> None:
+    class Broken(Model):
+        def reply(self, request: Ask) -> Answer:
+            return EngineError("out of memory")
+
+    for method in ("majority", "weighted-vote", "best-of-n", "refine-then-vote", "budget"):
+        trace = next(iter(_ended(attempt(PROBLEM, policy(method)), Broken("5"))))  # type: ignore[arg-type]
+        assert (trace.status, trace.answer) == ("failed", None) and "out of memory" in trace.error
+
+
+@pytest.mark.parametrize("method", ["majority", "weighted-vote", "best-of-n", "refine-then-vote", "budget"])
+def test_choices_work_in_every_method(method: Method) -> None:
+    trace = run(Model("A", ["B"] * 8, refinement="B", verdicts=[DOUBT, TRUST]), policy(method), CHOICE)
+    assert (trace.initial_answer, trace.answer, trace.final_correct) == ("A", "B", True)
+
+
+def test_programs_and_a_judge_are_asked_beside_the_engine() -> None:
+    def judge(request: Request) -> tuple[float, ...]:
+        return DOUBT
+
+    def script(request: Request) -> str:
+        return (
+            "```python\ndef solution():\n    return 2 + 2\n" if request.phase == "verify" else "Step 1: no\n\\boxed{5}"
+        )
+
+    both = policy("refine", "program", "model", when="never")
+    with closing(ScriptedEngine(script)) as engine, closing(Helpers(ScriptedEngine(judge), Sandbox(1))) as helpers:
+        ((_, trace),) = Scheduler[Trace](engine, helpers=helpers).run([("p", attempt(PROBLEM, both))])
+    program, model = trace.rounds[0].signals
+    assert program.details["favourite"] == "4" and model.p_incorrect == pytest.approx(0.948, abs=1e-3)
+
+
+def test_without_helpers_what_they_would_say_is_unknown() -> None:
+    with closing(ScriptedEngine(lambda request: "\\boxed{5}")) as engine:
+        both = policy("refine", "program", "model", when="never")
+        ((_, trace),) = Scheduler[Trace](engine).run([("p", attempt(PROBLEM, both))])
+    reasons = [signal.reason for signal in trace.rounds[0].signals]
+    assert trace.p_incorrect is None and "no sandbox" in reasons[0] and "no judge is configured" in reasons[1]
+
+
+def _ended(loop: object, model: Model) -> list[Trace]:
+    try:
+        asked = next(loop)  # type: ignore[call-overload]
+        while True:
+            asked = loop.send(tuple(model.reply(request) for request in asked))  # type: ignore[attr-defined]
+    except StopIteration as end:
+        return [end.value]

@@ -1,0 +1,76 @@
+"""Votes over the answers of one problem, as tables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from score_local import votes
+from score_local.problem import AnswerKind
+from score_local.trace import Candidate
+
+Ballot = tuple[str | None, float]
+
+# (ballots, who wins, what it shows)
+ELECTIONS: list[tuple[list[Ballot], str | None, str]] = [
+    ([], None, "nobody voted"),
+    ([(None, 9.0)], None, "no answer is no vote, whatever its weight"),
+    ([("5", 1.0), ("4", 1.0), ("4", 1.0)], "4", "the more"),
+    ([("5", 1.0), ("4", 1.0)], "5", "of equals the first"),
+    ([("5", 1.0), ("4", 0.4), ("4", 0.5)], "5", "weights count, not heads"),
+    ([("0.5", 1.0), ("1/2", 1.0), ("3", 1.5)], "0.5", "the same number in other words is one answer"),
+]
+
+
+def candidates(ballots: list[Ballot]) -> list[Candidate]:
+    return [Candidate("sample", answer, weight) for answer, weight in ballots]
+
+
+@pytest.mark.parametrize(("ballots", "elected", "reason"), ELECTIONS)
+def test_elections(ballots: list[Ballot], elected: str | None, reason: str) -> None:
+    assert votes.winner(candidates(ballots), "number") == elected, reason
+
+
+@pytest.mark.parametrize(("kind", "left", "right"), [("choice", "A", "A"), ("expression", "x+1", "1 + x")])
+def test_answers_are_grouped_by_their_kind(kind: AnswerKind, left: str, right: str) -> None:
+    assert len(votes.tally(candidates([(left, 1.0), (right, 1.0)]), kind)) == 1
+
+
+def test_best_is_one_candidate_and_not_the_sum_of_a_group() -> None:
+    assert votes.best(candidates([("4", 0.6), ("4", 0.6), ("5", 0.9), (None, 1.0)])) == "5"
+    assert votes.best([]) is None
+
+
+@pytest.mark.parametrize(
+    ("ballots", "to_come", "settled"),
+    [
+        ([("4", 3.0), ("5", 1.0)], 1, True),
+        ([("4", 3.0), ("5", 1.0)], 2, False),
+        ([("4", 3.0)], 3, False),
+        ([], 0, False),
+    ],
+)
+def test_an_election_is_settled_when_the_rest_cannot_change_it(
+    ballots: list[Ballot], to_come: float, settled: bool
+) -> None:
+    assert votes.settled(candidates(ballots), "number", to_come) is settled
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["1", "2", "3"]), min_size=1, max_size=9), st.lists(st.sampled_from(["1", "2", "3"])))
+def test_a_settled_election_stays_settled(counted: list[str], to_come: list[str]) -> None:
+    ballots = candidates([(answer, 1.0) for answer in counted])
+    if votes.settled(ballots, "number", len(to_come)):
+        more = candidates([(answer, 1.0) for answer in to_come])
+        assert votes.winner(ballots + more, "number") == votes.winner(ballots, "number")
+
+
+def test_confidence_grows_with_the_lead() -> None:
+    def confidence(*counts: int) -> float:
+        return votes.confidence(candidates([(str(i), float(n)) for i, n in enumerate(counts)]), "number")
+
+    assert confidence(1, 1) == 0.5, "a tie says nothing"
+    assert confidence(1) == 0.75, "Beta(2, 1) above one half"
+    assert confidence(2) < confidence(3) < confidence(4) < 1
+    assert confidence(3, 1) < confidence(4, 1) < confidence(4)
