@@ -1,4 +1,4 @@
-"""How a conversion tells how far it is: a bar on a terminal, a line when a part ends elsewhere."""
+"""How a conversion tells how far it is: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal
 Told = Callable[[int, int], None]
 """Is told (done, in all)."""
 REDRAW = 0.1  # seconds
+PLAIN_INTERVAL = 1.0  # seconds between two lines where stderr is no terminal
 
 
 @contextmanager
@@ -18,10 +19,21 @@ def progress(title: str, unit: Literal["bytes", "tensors", "chunks", "texts", "s
     """Shows `title`, how much is done, how fast, and how long it will take."""
     began = time.monotonic()
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield _lines(title)
     else:
         yield from _bar(title, unit)
     print(f"{title}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+
+
+def _lines(title: str) -> Told:
+    told = [time.monotonic()]
+
+    def tell(done: int, total: int) -> None:
+        if total and time.monotonic() - told[0] >= PLAIN_INTERVAL:
+            told[0] = time.monotonic()
+            print(f"{title}: {done / total:.0%}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _bar(title: str, unit: str) -> Iterator[Told]:

@@ -58,6 +58,12 @@ class LiteralTable(DataTable[Text]):
         for title, cell in zip(self.columns, self._shown(cells), strict=True):
             self.update_cell(key, title, cell)
 
+    def change(self, key: str, title: str, text: str) -> None:
+        """Changes one cell of a row that is there."""
+        cells = list(self._cells[key])
+        cells[[column.title for column in self._plan].index(title)] = text
+        self.put(key, cells)
+
     def on_mount(self) -> None:
         self._lay_out()
 

@@ -1,0 +1,102 @@
+"""A batch that the terminal app runs: a problem file, its run folder, and the thread that solves one into the other.
+
+It is the run folder of `score-local batch`: either goes on with what the other began. Knows nothing of screens; what
+happens is told by calls from the solving thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from score_local.commands import setup
+from score_local.commands.solving import solve_into, sum_up
+from score_local.engine.protocol import Engine
+from score_local.errors import InputError
+from score_local.policy import Policy
+from score_local.problem import Problem
+from score_local.problem_files import read_problems
+from score_local.runs import read_traces, start_run
+from score_local.schedule import Event, PhaseBegan, Scheduler
+from score_local.trace import Trace
+
+
+class Batch(NamedTuple):
+    """What is to be solved, and what of it is done: `traces` by id, the failed ones too."""
+
+    folder: Path
+    problems: tuple[Problem, ...]
+    faults: tuple[InputError, ...]
+    traces: dict[str, Trace]
+
+
+class Solver(NamedTuple):
+    """What the problems are solved with. `context` is how many tokens a sequence of the engine holds."""
+
+    engine: Engine
+    policy: Policy
+    model: Path
+    context: int
+
+
+def open_batch(file: str, folder: Path) -> Batch:
+    """Reads the problem file, and what the folder holds of a run. Raises InputError or RunError."""
+    found = read_problems(str(Path(file).expanduser()))
+    traces = {trace.id: trace for trace in read_traces(folder)}
+    return Batch(folder, found.problems, found.faults, traces)
+
+
+def folder_of(file: str) -> Path:
+    """The run folder that `score-local batch` would take."""
+    return Path("runs") / Path(file).stem
+
+
+class BatchJob:
+    """One go at a batch: until it is done, paused or cancelled. The next go is another job."""
+
+    def __init__(self, batch: Batch, solver: Solver) -> None:
+        self._batch, self._solver = batch, solver
+        self._scheduler: Scheduler[Trace] | None = None
+        self._stopped = threading.Event()
+
+    def run(self, began: Callable[[str, str], None], ended: Callable[[Trace], None]) -> None:
+        """Solves what is not done; `began` hears of each phase (id, phase), `ended` of each trace.
+
+        Raises RunError, PolicyError or ModelError; what was solved until then is kept.
+        """
+        engine, policy, model, context = self._solver
+        setting = setup.setting_for(policy, model, context)
+        with (
+            start_run(self._batch.folder, setting.manifest, resume=True) as run,
+            closing(setup.helpers_of(setting.policy)) as helpers,
+        ):
+            scheduler: Scheduler[Trace] = Scheduler(engine, _phases(began), helpers)
+            self._scheduler = scheduler
+            if self._stopped.is_set():
+                scheduler.stop()
+            for trace in solve_into(run, run.todo(self._batch.problems), setting, scheduler):
+                ended(trace)
+            sum_up(run, [run.done[problem.id] for problem in self._batch.problems if problem.id in run.done])
+
+    def pause(self) -> None:
+        """Begins no further problem; those that run are finished."""
+        self._stopped.set()
+        if self._scheduler:
+            self._scheduler.stop()
+
+    def cancel(self) -> None:
+        """Gives up the problems that run: the next go begins them again."""
+        self.pause()
+        if self._scheduler:
+            self._scheduler.abort()
+
+
+def _phases(began: Callable[[str, str], None]) -> Callable[[Event], None]:
+    def observe(event: Event) -> None:
+        if isinstance(event, PhaseBegan):
+            began(event.loop, event.phase)
+
+    return observe

@@ -1,0 +1,78 @@
+"""A conversion that the terminal app runs: `score-convert all`, in a process of its own, and what it says meanwhile.
+
+Its own, because a merge would compete with the screen for the interpreter, and so that it can be stopped at any time:
+nothing half-written keeps a final name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+PROGRESS = re.compile(r"(?P<part>.+): (?P<percent>\d+)%")
+REGISTERED = re.compile(r"registered: .* --model (?P<name>\S+) ")
+
+
+class Order(NamedTuple):
+    """What to convert. `base` as for `score-convert`; `types` split by commas."""
+
+    adapter: Path
+    base: str
+    types: str
+    out: Path
+
+    def command(self) -> list[str]:
+        flags = ["--base", self.base, "--to", self.types, "--out", str(self.out)]
+        return [sys.executable, "-m", "convert.cli", "all", str(self.adapter), *flags]
+
+
+class Outcome(NamedTuple):
+    """The exit code (0: all went well), and the catalogue names of the models that were made and registered."""
+
+    code: int
+    names: tuple[str, ...]
+
+
+class ConvertJob:
+    """One conversion. `run` blocks; `stop` may be called from any thread."""
+
+    def __init__(self, order: Order) -> None:
+        self._command = order.command()
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def run(self, say: Callable[[str], None], progress: Callable[[str, int], None]) -> Outcome:
+        """`say` hears each line that the conversion prints, `progress` the part it is at and its percent."""
+        names = []
+        with subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as self._process:
+            assert self._process.stdout
+            if self._stopped:
+                self.stop()
+            for line in self._process.stdout:
+                if found := PROGRESS.fullmatch(line.rstrip()):
+                    progress(found["part"], int(found["percent"]))
+                    continue
+                if found := REGISTERED.match(line):
+                    names.append(found["name"])
+                say(line.rstrip())
+        return Outcome(self._process.returncode, tuple(names))
+
+    def stop(self) -> None:
+        """As Ctrl-C would."""
+        self._stopped = True
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)

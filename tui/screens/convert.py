@@ -1,0 +1,185 @@
+"""The convert screen: an adapter and its base, what `check` finds, the conversion as it goes, a model at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Input, Label, Log, ProgressBar, Static
+
+from score_local.catalog import resolve, resolve_base
+from score_local.errors import UserError
+from tui.convert_job import ConvertJob, Order, Outcome
+from tui.literal import literal
+from tui.screens.models import ModelChoice
+from tui.screens.paths import PathSuggester
+from tui.screens.table import Column, LiteralTable
+
+if TYPE_CHECKING:
+    from convert.check import Rule
+
+FIELDS = (
+    ("adapter", "", "the folder that PEFT saved"),
+    ("base", "", "a Hugging Face folder, a GGUF, or a name of the catalogue"),
+    ("types", "q4_k_m", "such as q4_k_m,q8_0"),
+    ("out", "converted", "the folder for the files"),
+)
+COLUMNS = (Column("rule", 16), Column("finding", 11), Column("what is found"))
+STYLES = {"good": "green", "look": "yellow", "stops": "bold red"}
+
+
+class ConvertScreen(Screen[ModelChoice | None]):
+    """Ends with the model that was made, where the person wants to use it; else None."""
+
+    CSS_PATH = "screens.tcss"
+    BINDINGS: list[BindingType] = [
+        Binding("c", "convert", "Convert"),
+        Binding("u", "use", "Use the model"),
+        Binding("e", "focus('#adapter')", "Edit"),
+        Binding("escape", "leave", "Stop, close"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rules: dict[str, Rule] = {}
+        self._checked: Order | None = None
+        self._job: ConvertJob | None = None
+        self._made = ""
+
+    def compose(self) -> ComposeResult:
+        yield Label(Content("Convert an adapter into a model"), classes="title")
+        for name, value, hint in FIELDS:
+            with Horizontal(classes="row"):
+                yield Label(Content(name))
+                yield Input(value, hint, suggester=PathSuggester(), id=name, compact=True)
+        yield LiteralTable(COLUMNS, styles=STYLES, id="findings")
+        yield Log(id="log")
+        yield ProgressBar(total=100, id="progress", show_eta=False)
+        yield Static("Enter in a field checks what would fail", id="told", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#adapter").focus()
+        self._show_log(False)
+
+    # -- check ------------------------------------------------------------------------------------------------------
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        if self._job is None:
+            self._check(self._order())
+
+    @work(exclusive=True, group="check")
+    async def _check(self, order: Order) -> None:
+        self._checked = None
+        self._show_log(False)
+        self._tell("Checking")
+        try:
+            rules = await asyncio.to_thread(_findings, order)
+        except UserError as error:
+            self._tell(str(error))
+            return
+        self._rules = {str(number): rule for number, rule in enumerate(rules)}
+        table = self.query_one(LiteralTable)
+        table.fill((key, (rule.name, _finding(rule), rule.what)) for key, rule in self._rules.items())
+        table.focus()
+        if any("merge" in rule.stops for rule in rules):
+            self._tell("It cannot be merged: see what stops it")
+        else:
+            self._checked = order
+            self._tell("c converts")
+
+    @on(DataTable.RowHighlighted)
+    def _describe(self, event: DataTable.RowHighlighted) -> None:
+        rule = self._rules.get(event.row_key.value or "")
+        if rule and self._job is None:
+            self._tell(f"{rule.what}. {rule.remedy}" if rule.remedy else rule.what)
+
+    # -- convert ----------------------------------------------------------------------------------------------------
+
+    def action_convert(self) -> None:
+        if self._job:
+            self._tell("It runs already: Escape stops it")
+        elif self._checked is None or self._checked != self._order():
+            self._tell("Check it first: Enter in a field")
+        else:
+            self._job = ConvertJob(self._checked)
+            self._convert(self._job)
+
+    @work
+    async def _convert(self, job: ConvertJob) -> None:
+        self._show_log(True)
+        self._tell("Converting. Escape stops it; nothing half-written is kept")
+        try:
+            outcome = await asyncio.to_thread(job.run, self._say, self._progress)
+        except OSError as error:
+            self._tell(f"The conversion cannot be started: {error}")
+        else:
+            self._made = outcome.names[0] if outcome.names else ""
+            self._tell(_told(outcome))
+        finally:
+            self._job = None
+            self.query_one("#progress").display = False
+
+    def _say(self, line: str) -> None:
+        self.app.call_from_thread(self.query_one(Log).write_line, literal(line))
+
+    def _progress(self, part: str, percent: int) -> None:
+        self.app.call_from_thread(self.query_one(ProgressBar).update, progress=percent)
+        self.app.call_from_thread(self._tell, f"{part}: {percent}%. Escape stops it")
+
+    def action_use(self) -> None:
+        if not self._made:
+            self._tell("No model has been made yet")
+            return
+        try:
+            self.dismiss(ModelChoice(resolve(self._made), {}))
+        except UserError as error:
+            self._tell(str(error))
+
+    def action_leave(self) -> None:
+        if self._job:
+            self._job.stop()
+        else:
+            self.dismiss(None)
+
+    def on_unmount(self) -> None:
+        if self._job:
+            self._job.stop()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _order(self) -> Order:
+        adapter, base, types, out = (self.query_one(f"#{name}", Input).value.strip() for name, *_ in FIELDS)
+        return Order(Path(adapter).expanduser(), base, types or "q4_k_m", Path(out or "converted").expanduser())
+
+    def _show_log(self, shown: bool) -> None:
+        self.query_one("#log").display = self.query_one("#progress").display = shown
+        self.query_one("#findings").display = not shown
+        if shown:
+            self.query_one(Log).clear().focus()
+
+    def _tell(self, text: str) -> None:
+        self.query_one("#told", Static).update(literal(text))
+
+
+def _findings(order: Order) -> list[Rule]:
+    from convert.check import check  # half a second: llama.cpp's library
+
+    return check(order.adapter, resolve_base(order.base), out=order.out)
+
+
+def _finding(rule: Rule) -> str:
+    return "stops" if rule.stops else "look" if rule.doubt else "good"
+
+
+def _told(outcome: Outcome) -> str:
+    made = f"Registered: {', '.join(outcome.names)}. u uses {outcome.names[0]}" if outcome.names else "Nothing was made"
+    return made if outcome.code == 0 else f"It ended with code {outcome.code}; the log says why. {made}"
