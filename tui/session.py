@@ -90,6 +90,7 @@ class Session:
         self._turn, self._work, self._save, self._post = turn, work, save, post
         self._scheduler: Scheduler[Result] = Scheduler(engine, self._hear, helpers)
         self._gathered = Grew(turn.id, "", "", 0)
+        self._written: list[str] = []  # of the phase that runs, where its text is shown
         self._flushed = 0.0
         self._died = self._cancelled = False
         self._thread = threading.Thread(target=self._run, name=f"turn-{turn.id[:8]}", daemon=True)
@@ -123,7 +124,11 @@ class Session:
             self._end("done", reply=result.text)
 
     def _end(self, state: str, **changes: object) -> None:
+        phase = self._gathered.phase
         self._flush()
+        if self._written:  # what was written before it was cut off is kept, too
+            cut_off = Phase(name=phase, text="".join(self._written), generated=len(self._written))
+            changes["phases"] = (*self._turn.phases, cut_off)
         self._turn = msgspec.structs.replace(self._turn, state=state, **changes)
         self._keep()
         self._post(Ended(self._turn, self._died))
@@ -141,20 +146,24 @@ class Session:
     def _gather(self, token: Token) -> None:
         if token.phase != self._gathered.phase:
             self._flush()
-        text = self._gathered.text + token.text if token.phase in SHOWN else ""
-        self._gathered = Grew(self._turn.id, token.phase, text, self._gathered.tokens + 1)
+        text = token.text if token.phase in SHOWN else ""
+        if text:
+            self._written.append(text)
+        self._gathered = Grew(self._turn.id, token.phase, self._gathered.text + text, self._gathered.tokens + 1)
         if time.monotonic() - self._flushed >= 1 / UPDATES_A_SECOND:
             self._flush()
 
     def _flush(self) -> None:
         if self._gathered.tokens:
             self._post(self._gathered)
-        self._gathered = Grew(self._turn.id, "", "", 0)
+        self._gathered = Grew(self._turn.id, self._gathered.phase, "", 0)
         self._flushed = time.monotonic()
 
     def _hear_reply(self, event: PhaseEnded) -> None:
         """A phase that ended is saved: a crash loses no more than the one that runs."""
         reply = event.reply
+        if isinstance(reply, Completion):
+            self._written.clear()
         if isinstance(reply, (Completion, Scores)):
             text = reply.text if isinstance(reply, Completion) else ""
             self._grow(phases=(*self._turn.phases, _phase(event.phase, text, reply.usage)))

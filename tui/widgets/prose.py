@@ -63,7 +63,7 @@ class Prose(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._blocks = Blocks()
+        self._grown, self._blocks = "", Blocks()
         self._frozen: list[Section] = []
         self._rendered = _Rendered()
         self._tail: list[Strip] = []
@@ -75,15 +75,25 @@ class Prose(Widget):
 
     def grow(self, text: str) -> None:
         """Appends what was written since the last call."""
+        if not text:
+            return
+        self._grown += text
         self._blocks.feed(literal(text))
         self._frozen += [Section(block, gap=True) for block in self._blocks.finished]
         self._blocks.finished.clear()
         self._draw()
 
+    def become(self, text: str) -> None:
+        """Grows into `text`, which mostly begins with what is there already."""
+        if not text.startswith(self._grown):
+            self.show([])
+        self.grow(text[len(self._grown) :])
+
     def show(self, sections: Sequence[Section]) -> None:
-        """Replaces all of it."""
-        self._blocks, self._frozen = Blocks(), list(sections)
-        self._forget()
+        """Replaces all of it; nothing to do where it is the same."""
+        if self._grown or sections != self._frozen:
+            self._grown, self._blocks, self._frozen = "", Blocks(), list(sections)
+            self._forget()
 
     # -- drawing ----------------------------------------------------------------------------------------------------
 
