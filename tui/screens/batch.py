@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -50,7 +51,7 @@ class BatchScreen(Screen[None]):
     """Ends when it is closed; what was solved by then is in the run folder."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start, resume"),
         Binding("p", "pause", "Pause"),
         Binding("f", "focus('#file')", "File"),

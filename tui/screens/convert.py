@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -39,7 +39,7 @@ class ConvertScreen(Screen[ModelChoice | None]):
     """Ends with the model that was made, where the person wants to use it; else None."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "convert", "Convert"),
         Binding("u", "use", "Use the model"),
         Binding("e", "focus('#adapter')", "Edit"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -16,7 +18,7 @@ class Confirm(ModalScreen[bool]):
     """A question; No has the focus, and Escape is no."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "Yes"),
         Binding("n,escape", "dismiss(False)", "No"),
         Binding("left,right", "app.focus_next", show=False),
@@ -44,7 +46,7 @@ class AskText(ModalScreen[str | None]):
     """A line of text, to be changed; Escape changes nothing."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [Binding("escape", "dismiss(None)", "Leave it")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it")]
 
     def __init__(self, title: str, text: str = "") -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -33,7 +33,7 @@ class HistoryScreen(Screen[str | None]):
     """Ends with the id of the conversation to open; None where none was chosen."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "focus('#search')", "Search", key_display="/"),
         Binding("r", "rename", "Rename"),
         Binding("b", "branch", "Branch"),
@@ -98,11 +98,13 @@ class HistoryScreen(Screen[str | None]):
     @work
     async def action_branch(self) -> None:
         found = self._selected()
-        turns = found and await self._tried(lambda: self._history.turns(found.conversation.id))
-        if not found or not turns:
+        if found is None:
             return
-        turn = await self.app.push_screen_wait(ChooseCard(turns))
-        child = turn and await self._tried(lambda: self._history.branch(found.conversation.id, turn))
+        turns = await self._tried(lambda: self._history.turns(found.conversation.id))
+        turn = await self.app.push_screen_wait(ChooseCard(turns)) if turns else None
+        if turn is None:
+            return
+        child = await self._tried(lambda: self._history.branch(found.conversation.id, turn))
         if child:
             self.dismiss(child.id)
 
@@ -145,7 +147,7 @@ class ChooseCard(ModalScreen[str | None]):
     """The turns of a conversation, to branch it at one."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [Binding("escape", "dismiss(None)", "Leave it")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it")]
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -46,7 +46,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
     """Ends with what was chosen; None where nothing was. Nothing is pulled without a yes."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.focus_next", "To the adapters"),
         Binding("escape", "leave", "Close"),
     ]
@@ -58,7 +58,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
         self._services = services
         self._models: dict[str, ModelRow] = {}
         self._adapters: dict[str, AdapterRow] = {}
-        self._used = {str(path): role for role, path in services.policy.adapters.items()}
+        self._used: dict[str, str] = {path: role for role, path in services.policy.adapters.items()}
         self._pull: Pull | None = None
 
     def compose(self) -> ComposeResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from rich.text import Text
 from textual import events
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 class LiteralTable(DataTable[Text]):
     """Rows by key. Cells are cut to their column, and styled by `styles` where a cell's whole text is a key of it."""
 
-    BINDINGS: list[BindingType] = [Binding("enter", "select_cursor", "Choose")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Choose")]
 
     def __init__(self, columns: Sequence[Column], *, styles: Mapping[str, str] | None = None, id: str = "") -> None:
         super().__init__(cursor_type="row", zebra_stripes=True, id=id or None)

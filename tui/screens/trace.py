@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -20,7 +22,7 @@ class TraceScreen(Screen[None]):
     """Question, solution, verdict, critique, refinement and answer, to be read."""
 
     CSS_PATH = "screens.tcss"
-    BINDINGS: list[BindingType] = [Binding("escape", "dismiss(None)", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
 
     def __init__(self, trace: Trace) -> None:
         super().__init__()
