@@ -118,7 +118,9 @@ def costs(rows: Sequence[Row], stages: Sequence[Stage], ps: Array, threshold: fl
     """The means over all rows, of what was measured when everybody was asked."""
     ended, believed = stops(rows, stages, ps), cascade_probabilities(rows, stages, ps).tolist()
     refined = [
-        row.spent_behind_gate() for row, p in zip(rows, believed, strict=True) if opens(threshold, p, row.attempt.answer)
+        row.spent_behind_gate()
+        for row, p in zip(rows, believed, strict=True)
+        if opens(threshold, p, row.attempt.answer)
     ]
     return Costs(
         solving=_spent([row.attempt.usage for row in rows], len(rows)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from score_local.evaluate.calibration_report import Report, Spent
 from score_local.evaluate.tables import summary_rows
+from score_local.evaluate.words import NONE, markdown_table
 from score_local.verifiers.calibration import Calibration, Estimate, Quality
 
 GATE = (
@@ -21,19 +22,18 @@ GATE = (
     "balanced accuracy",
 )
 """The rows of a summary that hang on the gate."""
-NONE = "n/a"
 
 
 def text(calibration: Calibration, report: Report) -> str:
     """Everything, as Markdown."""
     sections = [
         [*_head(calibration, report)],
-        ["## Verifiers", "", *_table(_verifiers(report))],
-        ["## Stages, cheap ones first", "", *_table(_stages(report))],
-        [f"## The gate at p >= {calibration.threshold:.2f}", "", *_table(_gate(report))],
-        ["## Cost a problem", "", *_table(_costs(report))],
-        ["## Reliability, all signals", "", *_table(_reliability(report))],
-        ["## Fixed and broken by threshold, all signals", "", *_table(_thresholds(calibration, report))],
+        ["## Verifiers", "", *markdown_table(_verifiers(report))],
+        ["## Stages, cheap ones first", "", *markdown_table(_stages(report))],
+        [f"## The gate at p >= {calibration.threshold:.2f}", "", *markdown_table(_gate(report))],
+        ["## Cost a problem", "", *markdown_table(_costs(report))],
+        ["## Reliability, all signals", "", *markdown_table(_reliability(report))],
+        ["## Fixed and broken by threshold, all signals", "", *markdown_table(_thresholds(calibration, report))],
     ]
     return "\n\n".join("\n".join(section) for section in sections)
 
@@ -122,10 +122,3 @@ def _of(part: Quality, whole: Quality) -> str:
 
 def _spent(spent: Spent) -> tuple[str, str, str]:
     return f"{spent.generated:.1f}", f"{spent.evaluated:.1f}", f"{spent.seconds:.2f}"
-
-
-def _table(rows: Iterator[Sequence[str]]) -> Iterator[str]:
-    head, *body = rows
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    for row in (head, ["-" * width for width in widths], *body):
-        yield f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"

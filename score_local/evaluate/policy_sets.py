@@ -42,10 +42,16 @@ class NamedPolicy(NamedTuple):
 
     @property
     def source(self) -> Policy:
-        """What its calibration is fitted from: every verifier speaks of every first solution, and each is refined."""
+        """What its calibration is fitted from: every verifier speaks of every first solution, and every gate is open.
+
+        A method without a gate needs a probability and no threshold: SCORE's own will do.
+        """
         verify = msgspec.structs.replace(self.policy.verify, calibration=None, threshold=None)
         refine = msgspec.structs.replace(self.policy.refine, when="always", rounds=1)
-        return msgspec.structs.replace(self.policy, method="refine", vote=Vote(), verify=verify, refine=refine)
+        source = msgspec.structs.replace(self.policy, verify=verify, refine=refine)
+        if source.method in ("refine-then-vote", "budget"):
+            return source
+        return msgspec.structs.replace(source, method="refine", vote=Vote())
 
 
 def shipped() -> list[str]:

@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from score_local.evaluate.metrics import Difference, Interval
+from score_local.evaluate.metrics import Difference
 from score_local.evaluate.summary import Oracle, Share, Summary, Verdicts
+from score_local.evaluate.words import NONE, interval, number, p_value, percent
 from score_local.trace import Trace
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _accuracy(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "final accuracy", _share(summary.final) + _not_right(summary.final_unknown, summary.failed_with_gold)
     yield "difference", _difference(summary.difference)
     yield "oracle ceiling", _ceiling(summary.oracle)
-    yield "oracle gain recovered", _percent(summary.oracle.recovered, "n/a, nothing to gain")
+    yield "oracle gain recovered", percent(summary.oracle.recovered, "n/a, nothing to gain")
     yield "fixed, wrong to right", _share(summary.fixed)
     yield "broken, right to wrong", _share(summary.broken)
 
@@ -75,23 +76,23 @@ def _verdicts(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "verifier AUROC", _auroc(verdict)
     for name, signal in summary.signals.items():
         yield f"AUROC of {name}", _auroc(signal)
-    yield "F1 for incorrect", f"{_number(verdict.f1_incorrect)} {at}"
-    yield "balanced accuracy", f"{_percent(verdict.balanced_accuracy)} {at}"
-    yield "expected calibration error", _number(verdict.calibration_error)
+    yield "F1 for incorrect", f"{number(verdict.f1_incorrect)} {at}"
+    yield "balanced accuracy", f"{percent(verdict.balanced_accuracy)} {at}"
+    yield "expected calibration error", number(verdict.calibration_error)
 
 
 def _cost(summary: Summary) -> Iterator[tuple[str, str]]:
     cost = summary.cost
-    yield "tokens evaluated per problem", _number(cost.evaluated_per_problem, 1)
-    yield "tokens reused per problem", _number(cost.reused_per_problem, 1)
-    yield "tokens generated per problem", _number(cost.generated_per_problem, 1)
-    yield "seconds per problem", f"{_number(cost.seconds_per_problem, 2)} ({cost.wall_seconds:.1f} in all)"
-    yield "problems per hour", _number(cost.problems_per_hour, 0)
+    yield "tokens evaluated per problem", number(cost.evaluated_per_problem, 1)
+    yield "tokens reused per problem", number(cost.reused_per_problem, 1)
+    yield "tokens generated per problem", number(cost.generated_per_problem, 1)
+    yield "seconds per problem", f"{number(cost.seconds_per_problem, 2)} ({cost.wall_seconds:.1f} in all)"
+    yield "problems per hour", number(cost.problems_per_hour, 0)
 
 
 def _share(share: Share) -> str:
-    interval = f"; {_interval(share.interval, 100, 1)}" if share.interval else ""
-    return f"{_percent(share.share)} ({share.count} of {share.n}{interval})"
+    limits = f"; {interval(share.interval, 100, 1)}" if share.interval else ""
+    return f"{percent(share.share)} ({share.count} of {share.n}{limits})"
 
 
 def _not_right(unknown: int, failed: int) -> str:
@@ -101,9 +102,9 @@ def _not_right(unknown: int, failed: int) -> str:
 
 def _difference(difference: Difference | None) -> str:
     if difference is None:
-        return "n/a"
+        return NONE
     limits = f"95% {difference.low:+.1f} to {difference.high:+.1f}"
-    return f"{difference.points:+.1f} points ({limits}; McNemar p {_p_value(difference.p)})"
+    return f"{difference.points:+.1f} points ({limits}; McNemar p {p_value(difference.p)})"
 
 
 def _ceiling(oracle: Oracle) -> str:
@@ -112,25 +113,9 @@ def _ceiling(oracle: Oracle) -> str:
 
 
 def _auroc(verdicts: Verdicts) -> str:
-    interval = f"{_interval(verdicts.auroc_interval, 1, 3)}; " if verdicts.auroc_interval else ""
+    limits = f"{interval(verdicts.auroc_interval, 1, 3)}; " if verdicts.auroc_interval else ""
     heard = f"{verdicts.incorrect} incorrect of {verdicts.known} known, {verdicts.unknown} unknown"
-    return f"{_number(verdicts.auroc)} ({interval}{heard})"
-
-
-def _interval(interval: Interval, scale: int, digits: int) -> str:
-    return f"95% {scale * interval.low:.{digits}f} to {scale * interval.high:.{digits}f}"
-
-
-def _percent(share: float | None, otherwise: str = "n/a") -> str:
-    return otherwise if share is None else f"{100 * share:.1f}%"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{number(verdicts.auroc)} ({limits}{heard})"
 
 
 def problem_row(trace: Trace) -> tuple[str, ...]:
