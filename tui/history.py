@@ -123,12 +123,13 @@ class History:
                 _put_turn(database, copy, msgspec.json.encode(copy))
         return child
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> Conversation:
         """Takes a conversation out of every list; `undo` brings it back. Raises HistoryError."""
         with self._writing() as database:
-            _find(database, key)
+            conversation = _find(database, key)
             database.execute("UPDATE conversations SET deleted = ? WHERE id = ?", (time.time(), key))
         self._deleted.append(key)
+        return conversation
 
     def undo(self) -> Conversation | None:
         """Brings back what this app deleted last; None: there is nothing to bring back. Raises HistoryError."""

@@ -113,8 +113,9 @@ class HistoryScreen(Screen[str | None]):
         found = self._selected()
         if found is None:
             return
-        await self._tried(lambda: self._history.delete(found.conversation.id))
-        self.notify(f"{found.conversation.title}: deleted. u brings it back", markup=False)
+        deleted = await self._tried(lambda: self._history.delete(found.conversation.id))
+        if deleted:
+            self.notify(f"{deleted.title}: deleted. u brings it back", markup=False)
         self._list()
 
     @work

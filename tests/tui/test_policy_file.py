@@ -1,0 +1,107 @@
+"""Settings into a policy file: only what changed, comments kept, nothing written that cannot be loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from score_local.errors import PolicyError, RunError
+from score_local.policy import Policy, load_policy
+from tui.policy_file import SETTINGS, Setting, Value, parsed, save_policy, value_of
+
+MINE = """# mine
+seed = 7  # lucky
+
+[verify]
+threshold = 0.25  # careful
+verifiers = ["self"]
+
+[judge]
+model = "smollm2-135m"
+"""
+
+
+def settings() -> list[Setting]:
+    return [setting for group in SETTINGS.values() for setting in group]
+
+
+def test_every_setting_is_a_key_of_the_policy() -> None:
+    for setting in settings():
+        value_of(Policy(), setting.key)
+
+
+def test_a_new_file_holds_only_what_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "policy.toml"
+    values = {setting.key: value_of(Policy(), setting.key) for setting in settings()}
+    policy = save_policy(path, {**values, "verify.threshold": 0.7, "method": "majority"})
+    assert policy == load_policy(path) and (policy.verify.threshold, policy.method) == (0.7, "majority")
+    assert path.read_text() == 'method = "majority"\n\n[verify]\nthreshold = 0.7\n'
+
+
+def test_what_the_person_wrote_stays(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(MINE)
+    save_policy(path, {"seed": 8, "verify.verifiers": ("self", "program"), "verify.threshold": None})
+    text = path.read_text()
+    assert "# mine\nseed = 8  # lucky" in text and '[judge]\nmodel = "smollm2-135m"' in text
+    assert "threshold" not in text and load_policy(path).verify.verifiers == ("self", "program")
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"verify.threshold": 1.5}, "verify.threshold"),
+        ({"refine.rounds": 0}, "refine.rounds"),
+        ({"verify.verifiers": ("nobody",)}, "nobody"),
+        ({"solve.temperature": -1.0}, "solve.temperature"),
+    ],
+)
+def test_what_cannot_be_loaded_is_not_written(tmp_path: Path, values: dict[str, Value], what: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(MINE)
+    with pytest.raises(PolicyError, match=what) as error:
+        save_policy(path, values)
+    assert error.value.where == str(path)
+    assert path.read_text() == MINE and [file.name for file in tmp_path.iterdir()] == ["policy.toml"]
+
+
+def test_a_broken_file_is_told_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("seed = = 7")
+    with pytest.raises(PolicyError, match="not a TOML file"):
+        save_policy(path, {"seed": 8})
+    assert path.read_text() == "seed = = 7"
+
+
+def test_where_nothing_can_be_written_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml.draft").mkdir()
+    with pytest.raises(RunError, match="cannot be written"):
+        save_policy(tmp_path / "policy.toml", {"seed": 8})
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("real", " 0.5 ", 0.5),
+        ("real", "1", 1.0),
+        ("real", "", None),
+        ("whole", "12", 12),
+        ("whole", " ", None),
+        ("text", " a b ", "a b"),
+        ("text", "", None),
+    ],
+)
+def test_what_is_typed_is_read(kind: str, text: str, value: Value) -> None:
+    assert parsed(Setting("key", "label", kind), text) == value  # type: ignore[arg-type]
+
+
+@given(st.text())
+def test_whatever_is_typed_is_a_number_or_told(text: str) -> None:
+    for kind in ("whole", "real"):
+        try:
+            assert isinstance(parsed(Setting("key", "label", kind), text), (int, float, type(None)))  # type: ignore[arg-type]
+        except PolicyError as error:
+            assert "is not" in error.what
