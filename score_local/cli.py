@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from convert import cli
 
         return cli.main(arguments[1:], "score-local convert")
+    if not arguments and sys.stdin.isatty() and sys.stdout.isatty():
+        arguments = ["chat"]
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "command"):
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"score-local {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_chat(commands)
     _add_solve(commands)
     _add_batch(commands)
     _add_show(commands)
@@ -70,6 +73,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     commands.add_parser("convert", help="an adapter into a proven GGUF (also: score-convert)")
     return parser
+
+
+def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("chat", help="the terminal app (what `score-local` alone opens)")
+    command.set_defaults(command="chat:run")
+    command.add_argument("--policy", metavar="FILE", help="a TOML file; the app's settings are written into it")
+    command.add_argument("--history", metavar="FILE", help="where conversations are kept")
+    command.add_argument("--ascii", action="store_true", help="only ASCII characters in the app's own lines and signs")
+    _add_engine(command, parallel=8, adapters=False)
 
 
 def _add_solve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -192,7 +204,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--json", metavar="FILE", help="write all figures there")
 
 
-def _add_engine(command: argparse.ArgumentParser, parallel: int) -> None:
+def _add_engine(command: argparse.ArgumentParser, parallel: int, *, adapters: bool = True) -> None:
     group = command.add_argument_group("model and engine")
     group.add_argument("--model", metavar="M", help="a catalogue name or a GGUF (default: the embedded one)")
     group.add_argument(
@@ -200,9 +212,10 @@ def _add_engine(command: argparse.ArgumentParser, parallel: int) -> None:
     )
     group.add_argument("--context", type=_positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
     group.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
-    group.add_argument(
-        "--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner"
-    )
+    if adapters:
+        group.add_argument(
+            "--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner"
+        )
 
 
 def _add_policy(command: argparse.ArgumentParser) -> None:

@@ -46,6 +46,12 @@ def parser() -> MarkdownIt:
     return markdown
 
 
+def one_line_of(text: str) -> str:
+    """A text without its markup, formulas as Unicode, for a row of a table."""
+    parts = (child for token in parser().parseInline(text) for child in token.children or ())
+    return " ".join("".join(part.content or " " * (part.type == "hardbreak") for part in parts).split())
+
+
 def _formula(state: StateInline, silent: bool) -> bool:
     """A formula whose end has come; one that is still being written stays as it is."""
     if state.src[state.pos] not in "\\$":

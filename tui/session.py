@@ -85,7 +85,7 @@ class Session:
         helpers: Helpers,
         *,
         save: Callable[[Turn], None],
-        post: Callable[[News], None],
+        post: Callable[[News], object],
     ) -> None:
         self._turn, self._work, self._save, self._post = turn, work, save, post
         self._scheduler: Scheduler[Result] = Scheduler(engine, self._hear, helpers)

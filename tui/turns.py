@@ -99,9 +99,12 @@ def solving(problem: Problem, policy: Policy, trust: Trust, context: Conversatio
 
 
 def refining(
-    problem: Problem, trace: Trace, policy: Policy, context: Conversation, tell: Tell, *, hint: str = ""
+    problem: Problem, trace: Trace, policy: Policy, context: Conversation, *, hint: str = ""
 ) -> Steps[Trace]:
-    """Another refinement of what a trace came to, because the person wants one, with a hint where there is one."""
+    """Another refinement of what a trace came to, because the person wants one, with a hint where there is one.
+
+    Nobody doubts it: where it holds an answer, that answer stands.
+    """
     assert trace.initial is not None
     *before, last = trace.rounds or (Round(None, ()),)
     rounds = [*before, last] if last.refinement else before
@@ -111,8 +114,10 @@ def refining(
     repaired = yield from _repaired(case, Round(None, ()) if last.refinement else last, hint)
     spent = repaired.refinement.usage if repaired.refinement else trace.initial.usage
     grown = msgspec.structs.replace(trace, rounds=(*rounds, repaired), usage=trace.usage + spent)
-    tell(grown)
-    return decide(grown, policy.verify.gate)
+    decided = decide(grown, policy.verify.gate)
+    if repaired.refinement is None or repaired.refinement.answer is None:
+        return decided
+    return msgspec.structs.replace(decided, answer=repaired.refinement.answer, refined=True, status="solved")
 
 
 def replying(question: str, policy: Policy, context: Conversation) -> Steps[Completion]:

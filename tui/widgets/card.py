@@ -69,21 +69,28 @@ class Card(Vertical, can_focus=True):
         card: Card
         what: Want
 
-    def __init__(self, turn: Turn, gate: float) -> None:
+    def __init__(self, turn: Turn, gate: float, *, folded: bool = False) -> None:
         super().__init__(id=f"card-{turn.id}")
         self.turn, self._gate = turn, gate
+        self._opened = False
+        self.set_reactive(Card.folded, folded)
+        self.set_class(folded, "-folded")
         self._written: dict[str, str] = {}
         self._pace: dict[str, Pace] = {}
         self._boxes: dict[str, PhaseBox] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(literal(self.turn.question)), classes="question")
-        yield Vertical(classes="phases")
-        yield Answer()
-        yield Static(classes="error", markup=False)
-        yield Actions()
+        yield Static(classes="question")
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
+        await self._open()
+
+    async def _open(self) -> None:
+        """What is under the question, made when it is first unfolded: a long conversation opens at once."""
+        if not self.folded and not self._opened:
+            error = Static(classes="error", markup=False)
+            await self.mount_all([Vertical(classes="phases"), Answer(), error, Actions()])
+            self._opened = True
         self.show(self.turn)
 
     # -- the record -------------------------------------------------------------------------------------------------
@@ -93,6 +100,11 @@ class Card(Vertical, can_focus=True):
         self.turn = turn
         self.set_class(turn.state == "failed", "-failed")
         self.set_class(turn.state == "cancelled", "-cancelled")
+        self._headline()
+        if self._opened:
+            self._show_body(turn)
+
+    def _show_body(self, turn: Turn) -> None:
         if turn.trace:
             self._show_trace(turn.trace)
         else:
@@ -102,7 +114,6 @@ class Card(Vertical, can_focus=True):
             self.query_one(Answer).show(turn)
         self._show_error(turn)
         self.query_one(Actions).show(turn)
-        self._headline()
 
     def _show_trace(self, trace: Trace) -> None:
         if trace.initial is None:
@@ -154,6 +165,8 @@ class Card(Vertical, can_focus=True):
 
     def hear(self, news: Began | Grew) -> None:
         """Shows what a phase writes while it runs."""
+        if not self._opened:
+            return
         if isinstance(news, Began):
             self._pace.setdefault(news.phase, Pace())
             if news.phase in ("verify", "sample"):
@@ -230,9 +243,9 @@ class Card(Vertical, can_focus=True):
     def action_fold(self) -> None:
         self.folded = not self.folded
 
-    def watch_folded(self, folded: bool) -> None:
+    async def watch_folded(self, folded: bool) -> None:
         self.set_class(folded, "-folded")
-        self._headline()
+        await self._open()
 
     def action_source(self) -> None:
         """Shows what the model wrote, instead of how it is read."""

@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from score_local.trace import Round
 from tui.literal import one_line
+from tui.markup import one_line_of
 
 BAR = 24
 NAME = 12
@@ -30,7 +31,7 @@ def verdict_lines(round_: Round, gate: float, *, width: int, ascii_only: bool = 
     )
     for signal in round_.signals:
         style = _style(signal.p_incorrect, gate)
-        reason = one_line(signal.reason, max(20, width - NAME - 14))
+        reason = one_line(one_line_of(signal.reason), max(20, width - NAME - 14))
         yield Content.assemble(
             f"{signal.verifier:{NAME}} ", (_belief(signal.p_incorrect), style), (f"  {reason}", "dim")
         )

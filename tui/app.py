@@ -1,0 +1,197 @@
+"""The terminal app: one conversation, and the screens around it. `run` is what the command line calls.
+
+The first screen is painted before anything heavy is imported: models are loaded, and solved with, in other threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
+
+from score_local import catalog
+from score_local.errors import UserError
+from score_local.policy import Policy
+from tui.history import History
+from tui.screens.conversation import ConversationScreen
+from tui.services import OpenEngine, Services
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the app begins with. `model` is a name or a path; None: the embedded one, where it is installed."""
+
+    history: History
+    policy: Policy
+    policy_path: Path
+    open_engine: OpenEngine
+    context: int
+    model: str | None = None
+    ascii_only: bool = False
+
+
+class ScoreApp(App[None]):
+    """Give it a `Setup`."""
+
+    TITLE = "score-local"
+    CSS_PATH = "app.tcss"
+    BINDINGS = [
+        Binding("f1", "help", "Help", priority=True),
+        Binding("f2", "models", "Models"),
+        Binding("f3", "history", "History"),
+        Binding("f4", "settings", "Settings"),
+        Binding("f5", "reload", "Load again", show=False),
+        Binding("f6", "batch", "Batch"),
+        Binding("f7", "convert", "Convert", show=False),
+        Binding("ctrl+n", "new", "New"),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self._setup = setup
+        self.services = Services(
+            setup.history, setup.policy, setup.policy_path, setup.open_engine, self._tell, context=setup.context
+        )
+        self.talk = ConversationScreen(self.services)
+        self.set_class(setup.ascii_only, "-ascii")
+
+    def get_default_screen(self) -> Screen[None]:
+        return self.talk
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.exit)
+        if self._setup.history.notice:
+            self._tell(self._setup.history.notice, "warning")
+        self.call_after_refresh(self._begin)
+
+    async def on_unmount(self) -> None:
+        await asyncio.to_thread(self.services.close)
+
+    def _tell(self, text: str, severity: str = "information") -> None:
+        self.notify(text, severity=severity, markup=False, timeout=10)  # type: ignore[arg-type]
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    @work
+    async def _begin(self) -> None:
+        """The model that was asked for, or the embedded one; where there is none, the person chooses."""
+        try:
+            model = await asyncio.to_thread(catalog.resolve, self._setup.model or catalog.DEFAULT_MODEL)
+        except UserError as error:
+            if self._setup.model:
+                self._tell(str(error), "error")
+            await self._choose_first()
+            return
+        await self._load(model, self.services.policy)
+
+    async def _choose_first(self) -> None:
+        from tui.screens.first_start import FirstStartScreen
+
+        choice = await self.push_screen_wait(FirstStartScreen(self.services))
+        if choice:
+            await self._load(choice.model, self._adapted(choice.adapters))
+
+    async def _load(self, model: Path, policy: Policy) -> None:
+        self.talk.load_share = 0.0
+        try:
+            await self.services.load(model, policy, self._progress)
+        except UserError as error:
+            self._tell(f"{error}. F2 chooses another model", "error")
+        finally:
+            self.talk.load_share = None
+
+    def _progress(self, share: float) -> None:
+        self.talk.load_share = share
+
+    def _adapted(self, adapters: dict[str, Path]) -> Policy:
+        import msgspec
+
+        return msgspec.structs.replace(
+            self.services.policy, adapters={role: str(path) for role, path in adapters.items()}
+        )
+
+    # -- screens ----------------------------------------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    @work
+    async def action_models(self) -> None:
+        from tui.screens.models import ModelsScreen
+
+        choice = await self.push_screen_wait(ModelsScreen(self.services))
+        if choice:
+            await self._load(choice.model, self._adapted(choice.adapters))
+
+    @work
+    async def action_history(self) -> None:
+        from tui.screens.history import HistoryScreen
+
+        key = await self.push_screen_wait(HistoryScreen(self.services))
+        if key:
+            await self.talk.open(key)
+
+    @work
+    async def action_settings(self) -> None:
+        from tui.screens.settings import SettingsScreen
+
+        policy = await self.push_screen_wait(SettingsScreen(self.services))
+        if policy:
+            try:
+                await self.services.change(policy)
+            except UserError as error:
+                self._tell(str(error), "error")
+
+    def action_batch(self) -> None:
+        from tui.screens.batch import BatchScreen
+
+        self.push_screen(BatchScreen(self.services))
+
+    @work
+    async def action_convert(self) -> None:
+        from tui.screens.convert import ConvertScreen
+
+        choice = await self.push_screen_wait(ConvertScreen())
+        if choice:
+            await self._load(choice.model, self._adapted(choice.adapters))
+
+    @work
+    async def action_reload(self) -> None:
+        if self.services.model is None:
+            await self._choose_first()
+        else:
+            await self._load(self.services.model, self.services.policy)
+
+    @work
+    async def action_new(self) -> None:
+        await self.talk.open(None)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        yield SystemCommand("New conversation", "The old one is in the history", self.action_new)
+        yield SystemCommand("Models and adapters", "Choose, pull, switch", self.action_models)
+        yield SystemCommand("History", "Search, open, rename, branch, delete", self.action_history)
+        yield SystemCommand("Settings", "Threshold, verifiers, sampling", self.action_settings)
+        yield SystemCommand("Batch", "A file of problems", self.action_batch)
+        yield SystemCommand("Convert", "An adapter into a GGUF, with proof", self.action_convert)
+        yield SystemCommand("Load the model again", "After a failure", self.action_reload)
+
+
+def run(setup: Setup) -> int:
+    """Opens the app and returns when the person quits: the exit code."""
+    app = ScoreApp(setup)
+    app.run()
+    return app.return_code or 0
