@@ -1,4 +1,4 @@
-"""`score-local chat`: the terminal app. Before its first screen only cheap things happen; the model is loaded behind it."""
+"""`score-local chat`: the terminal app. Only cheap things happen before its first screen; the model is loaded behind."""
 
 from __future__ import annotations
 
