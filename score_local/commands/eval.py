@@ -14,16 +14,17 @@ from contextlib import closing
 from pathlib import Path
 
 from score_local.commands.eval_fit import fit
-from score_local.commands.eval_work import REPLIES, Contender, Work
-from score_local.engine.protocol import Usage
+from score_local.commands.eval_report import setup_of, write_report
+from score_local.commands.eval_work import REPLIES, Contender, Traces, Work
 from score_local.errors import InputError, RunError
 from score_local.evaluate.calibrate import Choices
 from score_local.evaluate.calibration_rows import to_report_on
 from score_local.evaluate.policy_sets import policies_of
-from score_local.evaluate.summary import Summary, summarize
+from score_local.evaluate.report import report_of, summary_of
+from score_local.gguf_check import file_sha256
 from score_local.problem import Problem
 from score_local.problem_files import read_problems
-from score_local.runs import write_run
+from score_local.runs import FileHash, write_run
 from score_local.trace import Trace
 
 EVERY_POLICY = "*"
@@ -41,11 +42,21 @@ def run(options: argparse.Namespace) -> int:
     reported = [one for one in problems if not fitted or to_report_on(one.id, options.fit_on)]
     with closing(Work(options, out)) as work:
         plain = [work.contender(one.name, one.policy) for one in policies if not one.fitted]
-        calibrated, _ = fit(work, fitted, problems, Choices(options.fit_on), out / "calibrations")
+        calibrated, fits = fit(work, fitted, problems, Choices(options.fit_on), out / "calibrations")
         contenders = [*plain, *calibrated]
         traces = work.run(contenders, reported)
     for contender in contenders:
         _write_run(out, contender, traces[contender.name])
+    dataset = FileHash(Path(options.dataset).name, file_sha256(Path(options.dataset)))
+    setup = setup_of(dataset, work.model, options.context, len(problems), len(problems) - len(reported))
+    manifests = {one.name: one.setting.manifest for one in contenders}
+    print(write_report(out, report_of(setup, fits, reported, manifests, traces)), end="")
+    print(f"report: {out}", file=sys.stderr)
+    return _failed(traces)
+
+
+def _failed(traces: Traces) -> int:
+    """The exit code: 1 where attempts failed."""
     failed = sum(trace.status == "failed" for of_policy in traces.values() for trace in of_policy)
     if failed:
         print(f"score-local: {failed} attempts failed; --resume tries them again", file=sys.stderr)
@@ -74,10 +85,5 @@ def _require_new(out: Path, resume: bool) -> None:
 
 
 def _write_run(out: Path, contender: Contender, traces: Sequence[Trace]) -> None:
-    write_run(out / "runs" / contender.name, contender.setting.manifest, traces, summary_of(contender, traces))
-
-
-def summary_of(contender: Contender, traces: Sequence[Trace]) -> Summary:
-    """Its seconds are those that its requests spent in a sequence, beside others: policies ran together."""
-    seconds = sum((trace.usage for trace in traces), Usage()).seconds
-    return summarize(traces, threshold=contender.setting.policy.verify.gate, wall_seconds=seconds)
+    manifest = contender.setting.manifest
+    write_run(out / "runs" / contender.name, manifest, traces, summary_of(manifest.policy, traces))

@@ -13,11 +13,11 @@ import msgspec
 
 from score_local.commands.eval_work import Contender, Work
 from score_local.errors import RunError
-from score_local.evaluate import calibration_plots, calibration_tables
+from score_local.evaluate import calibration_plots, calibration_report, calibration_tables
 from score_local.evaluate.calibrate import Choices, calibrate
 from score_local.evaluate.calibration_file import origin_of, write_calibration
-from score_local.evaluate.calibration_report import Report
 from score_local.evaluate.policy_sets import NamedPolicy
+from score_local.evaluate.report import Fit
 from score_local.policy import Policy
 from score_local.problem import Problem
 from score_local.runs import write_whole
@@ -27,7 +27,7 @@ from score_local.verifiers.calibration import Calibration
 
 def fit(
     work: Work, policies: Sequence[NamedPolicy], problems: Sequence[Problem], choices: Choices, folder: Path
-) -> tuple[list[Contender], dict[str, Report]]:
+) -> tuple[list[Contender], dict[str, Fit]]:
     """The policies as contenders, each with a calibration that is also written into `folder`; and what each calibration
     is worth, by its name. Raises RunError where there is too little to fit on."""
     sources = {_key(one): work.contender(one.name, one.source) for one in reversed(policies)}
@@ -35,13 +35,13 @@ def fit(
         return [], {}
     traces = work.run(list(sources.values()), problems)
     folder.mkdir(exist_ok=True)
-    fitted, reports = {}, {}
+    fitted, fits = {}, {}
     for key, contender in sources.items():
         calibration, report = _calibrated(contender, traces[contender.name], choices)
         fitted[key] = folder / f"{contender.name}.toml", calibration
         _write(*fitted[key], report)
-        reports[contender.name] = report
-    return [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in policies], reports
+        fits[contender.name] = _fit(calibration, report)
+    return [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in policies], fits
 
 
 def _key(policy: NamedPolicy) -> bytes:
@@ -49,12 +49,25 @@ def _key(policy: NamedPolicy) -> bytes:
     return msgspec.json.encode(policy.source)
 
 
-def _calibrated(contender: Contender, traces: Sequence[Trace], choices: Choices) -> tuple[Calibration, Report]:
+def _calibrated(
+    contender: Contender, traces: Sequence[Trace], choices: Choices
+) -> tuple[Calibration, calibration_report.Report]:
     try:
         return calibrate(traces, origin_of(contender.setting.manifest), f"policy {contender.name}", choices)
     except RunError as error:
         next_ = "Evaluate more problems, or name with --policies only those that need no calibration"
         raise RunError(error.what, error.where, next_) from error
+
+
+def _fit(calibration: Calibration, report: calibration_report.Report) -> Fit:
+    return Fit(
+        n=calibration.fitted.n,
+        threshold=calibration.threshold,
+        refine=calibration.refine,
+        verdict=calibration.verdict,
+        quality=calibration.quality,
+        gate=report.gate,
+    )
 
 
 def _trusting(policy: Policy, path: Path, calibration: Calibration) -> Policy:
@@ -63,7 +76,7 @@ def _trusting(policy: Policy, path: Path, calibration: Calibration) -> Policy:
     return msgspec.structs.replace(policy, verify=verify)
 
 
-def _write(path: Path, calibration: Calibration, report: Report) -> None:
+def _write(path: Path, calibration: Calibration, report: calibration_report.Report) -> None:
     """The calibration, and beside it what it is worth: as text, as JSON and, with matplotlib, as pictures."""
     write_calibration(path, calibration)
     write_whole(path.with_suffix(".md"), calibration_tables.text(calibration, report).encode() + b"\n")

@@ -100,7 +100,6 @@ class Work:
                     raise self.engine.trouble
                 ended[key] = trace
                 ticker.ended()
-        ticker.tell()
         if seen.count:
             print("score-local: every reply is kept; go on with the same command and --resume", file=sys.stderr)
             raise KeyboardInterrupt
@@ -124,7 +123,7 @@ class Work:
 
 @dataclass
 class Ticker:
-    """Tells on stderr how far it is: a line now and then, and one at the end."""
+    """Tells on stderr how far it is: a line now and then, and one where all have ended."""
 
     engine: RecordedEngine
     total: int
@@ -134,10 +133,10 @@ class Ticker:
 
     def ended(self) -> None:
         self.done += 1
-        if time.monotonic() - self.told >= PLAIN_INTERVAL:
-            self.tell()
+        if time.monotonic() - self.told >= PLAIN_INTERVAL or self.done == self.total:
+            self._tell()
 
-    def tell(self) -> None:
+    def _tell(self) -> None:
         self.told = time.monotonic()
         minutes = (self.told - self.began) / max(self.done, 1) * (self.total - self.done) / 60
         left = f", {minutes:,.0f} min left" if 0 < self.done < self.total else ""

@@ -26,8 +26,8 @@ def script(request: Request) -> str | tuple[float, ...] | EngineError:
     gold = sum(map(int, asked[-1]))
     solved_wrong = _luck(gold, "solve") < 0.5
     if isinstance(request, Score):
-        doubt = 2 * _luck(gold, "doubt") + (1.5 if solved_wrong else -1.5)
-        return (-doubt, doubt) if doubt > 0 else (doubt, -doubt)
+        doubt = 6 * _luck(gold, "doubt") - 3 + (1.5 if solved_wrong else -1.5)
+        return -max(doubt, 0.0), -max(-doubt, 0.0)
     if request.phase == "refine":
         wrong = solved_wrong and _luck(gold, "refine") < 0.33
         return f"Critique: the sum.\nCorrected solution:\nStep 1: again\n\\boxed{{{gold + wrong}}}"

@@ -1,0 +1,189 @@
+"""What an evaluation found: every number of SCORE's evaluation for each policy, on the same problems, and all that it
+takes to make it again. From traces alone; how a report is shown is not known here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from score_local.engine.protocol import Usage
+from score_local.errors import RunError
+from score_local.evaluate import metrics
+from score_local.evaluate.equal_tokens import EqualTokens, equal_tokens
+from score_local.evaluate.gate import GatePoint
+from score_local.evaluate.summary import Summary, summarize
+from score_local.policy import Policy
+from score_local.problem import Problem
+from score_local.runs import FileHash, Manifest
+from score_local.trace import Attempt, Round, Trace
+from score_local.verifiers.calibration import Quality
+
+REPORT = "report.json"
+RIGHT, WRONG, UNKNOWN, FAILED = "+", "-", "?", "!"
+
+
+class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was run, on what, by what: enough to run it again. `fitted` problems were kept apart for calibrations."""
+
+    dataset: FileHash
+    problems: int
+    fitted: int
+    model: FileHash
+    context: int
+    prompts: str
+    command: str
+    machine: str
+    software: dict[str, str]
+    date: str
+
+
+class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A calibration that was fitted: on how many first solutions, what the safety rule said of it, what its
+    probabilities are worth on the problems of the report, and what each threshold does to those."""
+
+    n: int
+    threshold: float
+    refine: bool
+    verdict: str
+    quality: Quality
+    gate: tuple[GatePoint, ...]
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A policy. `marks` has a character a problem, in the report's order: + right, - wrong, ? no answer, ! failed.
+
+    `same_tokens` is self-consistency at its tokens; None for the rungs of that ladder themselves. The oracle of the
+    summary is SCORE's: the first solution or its refinement, whichever policy had it written, so that neither a shut
+    gate nor a vote moves the ceiling.
+    """
+
+    name: str
+    policy: Policy
+    adapters: dict[str, FileHash]
+    summary: Summary
+    same_tokens: EqualTokens | None
+    marks: str
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`problems` maps the id of each to a hash of its question and gold answer: reports are paired by both."""
+
+    version: Literal[1] = 1
+    setup: Setup
+    fits: dict[str, Fit]
+    results: tuple[Result, ...]
+    problems: dict[str, str]
+
+
+def report_of(
+    setup: Setup,
+    fits: Mapping[str, Fit],
+    problems: Sequence[Problem],
+    manifests: Mapping[str, Manifest],
+    traces: Mapping[str, Sequence[Trace]],
+) -> Report:
+    """`traces` are those of each policy, in the order of the problems. Policies that generate least come first."""
+    names = sorted(traces, key=lambda name: (_spent(traces[name]).generated, name))
+    rungs = {name: traces[name] for name in names if _on_ladder(manifests[name].policy)}
+    refined = _refinements((manifests[name], traces[name]) for name in names)
+    return Report(
+        setup=setup,
+        fits=dict(fits),
+        results=tuple(_result(name, manifests[name], traces[name], rungs, refined) for name in names),
+        problems={problem.id: _fingerprint(problem) for problem in problems},
+    )
+
+
+def read_report(folder: Path) -> Report:
+    """Raises RunError where there is none, or it cannot be read."""
+    path = folder / REPORT
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Report)
+    except FileNotFoundError as error:
+        raise RunError(
+            "there is no report here", str(folder), "Make one: score-local eval DATASET --out DIR"
+        ) from error
+    except (OSError, msgspec.DecodeError) as error:
+        next_ = "Write it again: score-local eval ... --resume"
+        raise RunError(f"cannot be read: {error}", str(path), next_) from error
+
+
+def summary_of(policy: Policy, traces: Sequence[Trace]) -> Summary:
+    """Its seconds are those that its requests spent in a sequence, beside others: policies run together."""
+    return summarize(traces, threshold=policy.verify.gate, wall_seconds=_spent(traces).seconds)
+
+
+def _result(
+    name: str,
+    manifest: Manifest,
+    traces: Sequence[Trace],
+    rungs: Mapping[str, Sequence[Trace]],
+    refined: Mapping[tuple[bytes, str], Attempt],
+) -> Result:
+    summary, refiner = summary_of(manifest.policy, traces), _refiner(manifest)
+    known = [_refined(trace, refined.get((refiner, trace.id))) for trace in traces]
+    oracle = summary_of(manifest.policy, known).oracle
+    gain, possible = summary.final.count - summary.initial.count, oracle.ceiling.count - summary.initial.count
+    oracle = msgspec.structs.replace(oracle, recovered=metrics.ratio(gain, possible))
+    return Result(
+        name=name,
+        policy=manifest.policy,
+        adapters=manifest.adapters,
+        summary=msgspec.structs.replace(summary, oracle=oracle),
+        same_tokens=None if name in rungs else equal_tokens(traces, rungs),
+        marks="".join(map(_mark, traces)),
+    )
+
+
+def _refinements(runs: Iterable[tuple[Manifest, Sequence[Trace]]]) -> dict[tuple[bytes, str], Attempt]:
+    """The refinement of each first solution, whichever policy had it written, by who wrote it and the problem."""
+    return {
+        (_refiner(manifest), trace.id): trace.rounds[0].refinement
+        for manifest, traces in runs
+        for trace in traces
+        if trace.rounds and trace.rounds[0].refinement
+    }
+
+
+def _refiner(manifest: Manifest) -> bytes:
+    """The same for policies whose first solutions and refinements are the same."""
+    policy = manifest.policy
+    adapters = {role: manifest.adapters[role].sha256 for role in ("solver", "refiner") if role in manifest.adapters}
+    return msgspec.json.encode((policy.seed, policy.thinking, policy.solve, policy.refine.sampling, adapters))
+
+
+def _refined(trace: Trace, refinement: Attempt | None) -> Trace:
+    """The trace as SCORE's oracle sees it: the first solution, and the refinement whichever policy had it written."""
+    if trace.initial is None:
+        return trace
+    rounds = (Round(None, (), refinement=refinement),)
+    return msgspec.structs.replace(
+        trace, rounds=rounds, answer=trace.initial_answer, final_correct=trace.initial_correct
+    )
+
+
+def _on_ladder(policy: Policy) -> bool:
+    """Self-consistency, and one greedy solution, which is where it begins; with the model as it is."""
+    alone = policy.method == "refine" and policy.refine.when == "never" and not policy.verify.verifiers
+    return (alone or policy.method == "majority") and not policy.adapters
+
+
+def _mark(trace: Trace) -> str:
+    if trace.status == "failed":
+        return FAILED
+    if trace.answer is None:
+        return UNKNOWN
+    return RIGHT if trace.final_correct else WRONG
+
+
+def _spent(traces: Sequence[Trace]) -> Usage:
+    return sum((trace.usage for trace in traces), Usage())
+
+
+def _fingerprint(problem: Problem) -> str:
+    content = msgspec.json.encode((problem.question, problem.answer, problem.choices, problem.kind))
+    return hashlib.sha256(content).hexdigest()[:16]
