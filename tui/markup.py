@@ -34,13 +34,13 @@ _PRODUCT = re.compile(r"(?<=[\w)\]])\*(?=[\w(\[])")
 
 
 @cache
-def parser() -> MarkdownIt:
-    """Safe to share: it keeps nothing between two texts."""
+def parser(formulas: bool = True) -> MarkdownIt:
+    """With or without `formulas` as Unicode. Safe to share: it keeps nothing between two texts."""
     from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     markdown.disable(["html_block", "html_inline", "lheading", "code", "reference"])
-    markdown.inline.ruler.before("escape", "formula", _formula)
+    markdown.inline.ruler.before("escape", "formula", _formula if formulas else _untouched)
     markdown.inline.ruler.before("emphasis", "product", _product)
     markdown.core.ruler.push("line breaks", _keep_line_breaks)
     return markdown
@@ -64,6 +64,16 @@ def _formula(state: StateInline, silent: bool) -> bool:
             state.pos = found.end()
             return True
     return False
+
+
+def _untouched(state: StateInline, silent: bool) -> bool:
+    r"""A backslash that Markdown would swallow stays: \( and \[ begin a formula."""
+    if not state.src.startswith(("\\(", "\\)", "\\[", "\\]"), state.pos):
+        return False
+    if not silent:
+        state.push("text", "", 0).content = state.src[state.pos : state.pos + 2]
+    state.pos += 2
+    return True
 
 
 def _is_money(inside: str, whole: str) -> bool:

@@ -21,6 +21,7 @@ from textual.widgets import TextArea
 
 from tui.literal import literal
 
+NEWLINE = ("ctrl+j", "shift+enter", "alt+enter")
 LONGEST_PASTE = 100_000  # characters; more is a file: /open it
 
 
@@ -32,8 +33,7 @@ class Prompt(TextArea):
     Prompt:focus { border: tall $border; }
     """
     BINDINGS = [
-        Binding("enter", "send", "Send", priority=True),
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", show=False, priority=True),
+        Binding("enter", "send", "Send"),
         Binding("up", "earlier", show=False),
         Binding("down", "later", show=False),
         Binding("ctrl+g", "edit", "Editor"),
@@ -70,8 +70,16 @@ class Prompt(TextArea):
             self.text = ""
             self.post_message(self.Sent(text))
 
-    def action_newline(self) -> None:
-        self.insert("\n")
+    async def _on_key(self, event: events.Key) -> None:
+        """Here, and not by bindings that go before: keys that were typed ahead come in their order."""
+        if event.key == "enter":
+            self.action_send()
+        elif event.key in NEWLINE:
+            self.insert("\n")
+        else:
+            return
+        event.prevent_default()
+        event.stop()
 
     def action_earlier(self) -> None:
         """Up: a line up, or in the first line what was written before."""

@@ -22,11 +22,12 @@ from textual.widget import Widget
 
 from tui.blocks import Blocks
 from tui.literal import literal
-from tui.markup import parser
+from tui.markup import one_line_of, parser
 
 Mark = Literal["", "wrong", "added", "removed"]
 SIGNS: dict[Mark, str] = {"": "  ", "wrong": "✗ ", "added": "+ ", "removed": "- "}
 ASCII_SIGNS: dict[Mark, str] = SIGNS | {"wrong": "x "}
+ASCII_LINES = str.maketrans("•─━│┃▌", "*--|||")
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.item.number": "bold"}, inherit=True)
 
 
@@ -136,6 +137,10 @@ class Prose(Widget):
         marked = Strip(Segment.apply_style(list(inside), post_style=style), inside.cell_length)
         return Strip.join([before, marked, after])
 
+    @property
+    def _ascii(self) -> bool:
+        return self.app.has_class("-ascii")
+
     # -- rendering --------------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
@@ -179,10 +184,13 @@ class Prose(Widget):
         if not gutter:
             return strips
         style = self.get_component_rich_style(f"prose--{section.mark}") if section.mark else Style()
-        signs = ASCII_SIGNS if self.app.has_class("-ascii") else SIGNS
-        first, rest = Strip([Segment(signs[section.mark], style)]), Strip([Segment("  ")])
+        first, rest = (
+            Strip([Segment((ASCII_SIGNS if self._ascii else SIGNS)[section.mark], style)]),
+            Strip([Segment("  ")]),
+        )
         marked = [Strip.join([rest if i else first, strip.apply_style(style)]) for i, strip in enumerate(strips)]
-        notes = self._wrapped(section.note, width - gutter) if section.note else []
+        note = section.note if self._ascii else one_line_of(section.note)
+        notes = self._wrapped(note, width - gutter) if note else []
         return marked + [Strip([Segment("  "), Segment(line, style + Style(italic=True))]) for line in notes]
 
     def _plain(self, section: Section) -> list[Strip]:
@@ -197,11 +205,13 @@ class Prose(Widget):
     def _markdown(self, text: str, width: int) -> list[Strip]:
         """Empty lines at either end belong to Rich's layout of a document, not to a block of it."""
         document = Markdown("", code_theme="ansi_dark" if self.app.current_theme.dark else "ansi_light")
-        document.parsed = parser().parse(text)
+        document.parsed = parser(formulas=not self._ascii).parse(text)
         document.hyperlinks = False
         console = self.app.console
         with console.use_theme(THEME):
             lines = console.render_lines(document, console.options.update_width(width), pad=False)
+        if self._ascii:
+            lines = [[Segment(text.translate(ASCII_LINES), style) for text, style, _ in line] for line in lines]
         strips = [Strip(line) for line in lines]
         while strips and not strips[0].text.strip():
             del strips[0]

@@ -8,7 +8,6 @@ from difflib import SequenceMatcher
 from score_local.trace import Attempt, Round
 from score_local.verifiers.equations import split_steps
 from tui.literal import literal
-from tui.markup import one_line_of
 from tui.widgets.prose import Section
 
 
@@ -19,7 +18,7 @@ def marked_steps(attempt: Attempt, verdict: Round | None) -> list[Section]:
     sections = []
     for number, step in enumerate(_steps(attempt.text), 1):
         wrong = first is not None and first.wrong_step == number
-        note = f"{first.verifier}: {literal(one_line_of(first.reason))}" if first and wrong else ""
+        note = f"{first.verifier}: {literal(first.reason)}" if first and wrong else ""
         sections.append(Section(step, "wrong" if wrong else "", note))
     return sections
 

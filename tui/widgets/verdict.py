@@ -31,7 +31,8 @@ def verdict_lines(round_: Round, gate: float, *, width: int, ascii_only: bool = 
     )
     for signal in round_.signals:
         style = _style(signal.p_incorrect, gate)
-        reason = one_line(one_line_of(signal.reason), max(20, width - NAME - 14))
+        said = signal.reason if ascii_only else one_line_of(signal.reason)
+        reason = one_line(said, max(20, width - NAME - 14))
         yield Content.assemble(
             f"{signal.verifier:{NAME}} ", (_belief(signal.p_incorrect), style), (f"  {reason}", "dim")
         )
