@@ -17,10 +17,11 @@ from score_local.commands.eval_fit import fit
 from score_local.commands.eval_report import setup_of, write_report
 from score_local.commands.eval_work import REPLIES, Contender, Traces, Work
 from score_local.errors import InputError, RunError
+from score_local.evaluate import compare
 from score_local.evaluate.calibrate import Choices
 from score_local.evaluate.calibration_rows import to_report_on
 from score_local.evaluate.policy_sets import policies_of
-from score_local.evaluate.report import report_of, summary_of
+from score_local.evaluate.report import read_report, report_of, summary_of
 from score_local.gguf_check import file_sha256
 from score_local.problem import Problem
 from score_local.problem_files import read_problems
@@ -32,6 +33,9 @@ EVERY_POLICY = "*"
 
 def run(options: argparse.Namespace) -> int:
     """Exit codes: 0 done, 1 done but some attempts failed, 130 interrupted."""
+    if options.compare:
+        print(_comparison(*options.compare), end="")
+        return 0
     if options.dataset is None or options.out is None:
         raise InputError("which problems, and where to?", "eval", "Name a problem file and --out DIR")
     overrides = {} if options.seed is None else {"seed": options.seed}
@@ -53,6 +57,10 @@ def run(options: argparse.Namespace) -> int:
     print(write_report(out, report_of(setup, fits, reported, manifests, traces)), end="")
     print(f"report: {out}", file=sys.stderr)
     return _failed(traces)
+
+
+def _comparison(a: str, b: str) -> str:
+    return compare.text(read_report(Path(a)), read_report(Path(b)), (a, b))
 
 
 def _failed(traces: Traces) -> int:

@@ -30,6 +30,7 @@ def accuracy_plot(report: Report) -> bytes:
         axes.vlines(_tokens(result), *limits, color=colour, linewidth=0.8, alpha=0.5)
         axes.scatter([_tokens(result)], [_accuracy(result)], color=colour, s=18, zorder=2)
         axes.annotate(result.name, (_tokens(result), _accuracy(result)), (4, 3), textcoords="offset points", fontsize=7)
+    axes.margins(x=0.12)
     axes.set(xlabel="generated tokens a problem", ylabel="right, %", title=f"n = {len(report.problems)}")
     axes.legend(loc="lower right", frameon=False)
     return _png(figure)

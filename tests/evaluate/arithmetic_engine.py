@@ -20,7 +20,8 @@ def write_problems(path: Path, count: int) -> Path:
 
 
 def script(request: Request) -> str | tuple[float, ...] | EngineError:
-    """Greedy solutions are right half of the time, samples more often; a refinement repairs two of three."""
+    """Greedy solutions are right half of the time, samples more often; a refinement repairs two of three, and breaks
+    one of seven."""
     turns = "".join(message.content for message in request.messages if message.role == "user")
     asked = re.findall(r"is (\d+) \+ (\d+)\?", turns)
     gold = sum(map(int, asked[-1]))
@@ -29,7 +30,7 @@ def script(request: Request) -> str | tuple[float, ...] | EngineError:
         doubt = 6 * _luck(gold, "doubt") - 3 + (1.5 if solved_wrong else -1.5)
         return -max(doubt, 0.0), -max(-doubt, 0.0)
     if request.phase == "refine":
-        wrong = solved_wrong and _luck(gold, "refine") < 0.33
+        wrong = _luck(gold, "refine") < (0.33 if solved_wrong else 0.15)
         return f"Critique: the sum.\nCorrected solution:\nStep 1: again\n\\boxed{{{gold + wrong}}}"
     wrong = solved_wrong if request.phase == "solve" else _luck(gold, str(request.sampling.seed)) < 0.4
     return f"Step 1: the sum\n\\boxed{{{gold + (1 + gold % 3) * wrong}}}"
