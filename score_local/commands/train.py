@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,13 +34,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace, recipe: Recipe, folder: Any) -> bool:
-    import torch
-
-    from score_local.train import base, data, session
+    # Threads that spin while they wait starve beside a busy process: see engine/llama.py.
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
+    from score_local.train import base, data, memory, session
     from score_local.train.view import view_of
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    memory.use_threads(options.threads)
     examples = data.read_data(Path(options.data), options.role, recipe.limit)
     job = session.prepare(options.role, examples, base.open_base(options.base, fetch=options.fetch), recipe)
     with interrupts(lambda: None, _give_up) as seen, view_of(job.task.name) as view:

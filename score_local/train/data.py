@@ -1,0 +1,79 @@
+"""Training examples as `score-local collect` exports them, of one role, by split. Knows no tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from score_local import prompts
+from score_local.collect.export import CARD, FOLDER, Dataset
+from score_local.collect.records import Example
+from score_local.errors import InputError
+from score_local.train.recipe import Role
+
+EXPORT = "Export it: score-local collect ... --stage export"
+
+
+class TrainingData(msgspec.Struct, frozen=True):
+    """The examples of a role; `name` and `sha256` are those of the file they came from."""
+
+    name: str
+    sha256: str
+    train: list[Example]
+    dev: list[Example]
+
+
+def read_data(path: Path, role: Role, limit: int = 0) -> TrainingData:
+    """Reads a JSONL file of examples, a dataset folder, or the collection that holds one; of the training examples the
+    first `limit` (0: all). Raises InputError."""
+    file = _file_of(path, role)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(error.strerror or str(error), str(file), EXPORT) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    _require_whole(file, sha256)
+    rows = [_decode(line, f"{file}:{number}", role) for number, line in enumerate(content.splitlines(), 1)]
+    splits = {split: [row for row in rows if row.split == split] for split in ("train", "dev")}
+    for split, found in splits.items():
+        if not found:
+            more = "Collect more questions" if split == "train" else "Export with a larger --dev-share"
+            raise InputError(f"holds no {split} example for a {role}", str(file), more)
+    return TrainingData(file.name, sha256, splits["train"][: limit or None], splits["dev"])
+
+
+def _file_of(path: Path, role: Role) -> Path:
+    if not path.is_dir():
+        return path
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    if not (folder / CARD).is_file():
+        raise InputError(f"has no {CARD}: no dataset, or its export was interrupted", str(folder), EXPORT)
+    return folder / f"{role}.jsonl"
+
+
+def _require_whole(file: Path, sha256: str) -> None:
+    """Raises InputError where the file is another than the card beside it says."""
+    card = file.parent / CARD
+    if not card.is_file():
+        return
+    try:
+        listed = msgspec.json.decode(card.read_bytes(), type=Dataset).files.get(file.name)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"cannot be read: {error}", str(card), EXPORT) from error
+    if listed and listed.sha256 != sha256:
+        raise InputError(f"is not the file that {CARD} tells of", str(file), EXPORT)
+
+
+def _decode(line: bytes, where: str, role: Role) -> Example:
+    try:
+        example = msgspec.json.decode(line, type=Example)
+    except msgspec.DecodeError as error:
+        raise InputError(f"no training example: {error}", where, EXPORT) from error
+    if example.role != role:
+        raise InputError(f"an example for a {example.role}, and a {role} is to be trained", where, EXPORT)
+    asked = {"verifier": "verify", "refiner": "refine"}.get(role)
+    if asked and example.messages[-1].content != prompts.text(asked):
+        raise InputError(f"it was exported with another prompt than {asked}.txt", where, EXPORT)
+    return example

@@ -1,0 +1,135 @@
+"""Recipes: every number of a training run in one TOML file. One ships for each role (`recipes/`), flags override it.
+
+Unknown keys and values out of range are refused. What was chosen for a run is stored with its adapter.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from score_local.errors import PolicyError
+from score_local.policy import Positive, Probability
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Role = Literal["solver", "verifier", "refiner"]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class AdapterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Low-rank factors on all linear projections. An activated LoRA ("alora", arXiv 2504.12397) changes what follows
+    the opening of its own turn, a plain one all tokens."""
+
+    kind: Literal["lora", "alora"] = "alora"
+    rank: Positive = 32
+    alpha: Positive = 64
+    dropout: Probability = 0.05
+
+
+class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """AdamW. The rate rises over the share `warmup` of the steps, then falls as a cosine to 0; `batch` samples a step;
+    `clip` is the largest norm of a gradient."""
+
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0)] = 1e-4
+    epochs: Positive = 3
+    batch: Positive = 32
+    warmup: Probability = 0.05
+    weight_decay: NotNegative = 0.0
+    clip: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+
+
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every `every` steps, on the first `items` dev examples; training ends after `patience` evaluations without a
+    better one. `max_tokens` is for what a solver or refiner writes, `rows` of them at a time."""
+
+    every: Positive = 25
+    items: Positive = 200
+    patience: Positive = 4
+    max_tokens: Positive = 512
+    rows: Positive = 16
+
+
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`precision` of the base on the CPU ("auto" times both; a GPU computes in bfloat16); `four_bit`: NF4 on a GPU;
+    `micro_batch` samples at once (0: as many as fit); `prefix_cache_mb` for what the base computed of each sample."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    four_bit: bool = True
+    micro_batch: Count = 0
+    prefix_cache_mb: Count = 4096
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`context`: tokens of the longest sample allowed; `limit`: only so many training examples (0: all); a checkpoint
+    is written every `save_every` steps."""
+
+    seed: Count = 0
+    context: Positive = 2048
+    limit: Count = 0
+    save_every: Positive = 10
+    adapter: AdapterSettings = AdapterSettings()
+    optimiser: Optimiser = Optimiser()
+    evaluation: Evaluation = Evaluation()
+    memory: Memory = Memory()
+
+
+def load_recipe(role: Role, path: Path | None, overrides: dict[str, Any]) -> Recipe:
+    """A recipe file (None: the one that ships for the role), with `overrides`, dotted keys such as
+    `optimiser.epochs`, laid over it. Raises PolicyError naming the key."""
+    where = str(path) if path else f"the recipe of the {role}"
+    table = _read(path) if path else tomllib.loads(_shipped(role))
+    for key, value in overrides.items():
+        _set(table, key.split("."), value, where)
+    try:
+        return msgspec.convert(table, type=Recipe)
+    except msgspec.ValidationError as error:
+        raise PolicyError(str(error), where, f"Known keys: {', '.join(_known_keys(Recipe))}") from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`optimiser.epochs=2` as (key, value), the value in TOML's spelling. Raises PolicyError."""
+    key, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError("no = in it")
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except ValueError as error:  # TOMLDecodeError is one
+        raise PolicyError(f"{text!r} is not KEY=VALUE: {error}", "--set", "Try: --set optimiser.epochs=2") from error
+
+
+def _shipped(role: Role) -> str:
+    return resources.files("score_local.train").joinpath("recipes", f"{role}.toml").read_text(encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyError(error.strerror or str(error), str(path), "Check --recipe") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
+
+
+def _set(table: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise PolicyError(f"{key!r} is no table", where, f"Known keys: {', '.join(_known_keys(Recipe))}")
+    table[keys[-1]] = value
+
+
+def _known_keys(struct: type[msgspec.Struct], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for field in msgspec.structs.fields(struct):
+        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+        names += _known_keys(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return names

@@ -1,0 +1,135 @@
+"""How good an adapter is at its role, on dev examples: what decides which checkpoint is kept.
+
+    verifier   AUROC of P(incorrect), read from the two verdict words as `verifiers/self_.py` reads it
+    refiner    share of wrong solutions whose correction is right
+    solver     share of questions whose solution is right
+
+An answer is right where it equals that of the example's target, which was right when it was collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, cast
+
+from torch import Tensor
+from torch.nn import functional
+
+from score_local import answers, prompts
+from score_local.evaluate.metrics import auroc
+from score_local.problem import AnswerKind
+from score_local.train.batches import batch_of, micro_batches, target_tokens, wanted_states
+from score_local.train.decoding import greedy
+from score_local.train.network import Network
+from score_local.train.prefixes import Prefixes
+from score_local.train.recipe import Role
+from score_local.train.samples import Encoder, Sample
+
+
+class Quality(NamedTuple):
+    """`metric` is the task's, higher is better; `loss`, in nats, breaks ties; of `n` examples."""
+
+    metric: float
+    loss: float
+    n: int
+
+    def better_than(self, other: Quality | None) -> bool:
+        return other is None or (self.metric, -self.loss) > (other.metric, -other.loss)
+
+
+class Task(Protocol):
+    """What a role is measured by; `name` is the metric's."""
+
+    name: str
+
+    def quality(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> Quality:
+        """Measures the network as it is now."""
+
+
+def task_of(role: Role, encoder: Encoder, rows: int, max_tokens: int) -> Task:
+    return VerifierTask(encoder, rows) if role == "verifier" else WritingTask(encoder, rows, max_tokens)
+
+
+class VerifierTask:
+    """A verifier is as good as it tells incorrect solutions from correct ones. Its loss is that of the verdict word."""
+
+    name = "auroc"
+
+    def __init__(self, encoder: Encoder, rows: int) -> None:
+        self._words = [tuple(encoder.ids(word)) for word in prompts.VERDICTS]
+        self._rows = rows
+
+    def quality(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> Quality:
+        """The metric is 0.5 where all examples are of one class."""
+        verdicts, incorrect = self._logprobs(network, prefixes, samples), [is_incorrect(s) for s in samples]
+        area = auroc(incorrect, [no - yes for yes, no in verdicts])
+        loss = -sum(pair[label] for pair, label in zip(verdicts, incorrect, strict=True)) / len(samples)
+        return Quality(0.5 if area is None else area, loss, len(samples))
+
+    def log_odds(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> list[float]:
+        """log P(No) - log P(Yes) of each sample, natural logarithms."""
+        return [no - yes for yes, no in self._logprobs(network, prefixes, samples)]
+
+    def _logprobs(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> list[tuple[float, float]]:
+        """Log-probability of each of VERDICTS as the beginning of the reply to each sample."""
+        found: list[tuple[float, float]] = []
+        for start in range(0, len(samples), self._rows):
+            some = samples[start : start + self._rows]
+            # Words of one token are read from the same logits.
+            of_head = {word[:-1]: self._after(network, prefixes, some, word[:-1]) for word in self._words}
+            yes, no = (_summed(of_head[word[:-1]], word) for word in self._words)
+            found += zip(yes, no, strict=True)
+        return found
+
+    def _after(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample], head: tuple[int, ...]) -> Tensor:
+        """Log-probabilities of what follows the prompts, and each token of `head`; (samples, len(head) + 1, V)."""
+        asked = [Sample(s.example, (*s.prompt, *head, 0), s.begin, s.target) for s in samples]
+        with network.inference():
+            states = wanted_states(network, batch_of(asked, prefixes, network.device))
+            logprobs = functional.log_softmax(network.logits(states), dim=-1)
+        return logprobs.view(len(samples), len(head) + 1, -1)
+
+
+def _summed(logprobs: Tensor, word: tuple[int, ...]) -> list[float]:
+    """The log-probability of `word` from those of its tokens, shape (samples, len(word), V)."""
+    sums: list[float] = logprobs[:, range(len(word)), list(word)].sum(1).tolist()
+    return sums
+
+
+class WritingTask:
+    """A solver or refiner is as good as the share of its answers that are right."""
+
+    name = "right"
+
+    def __init__(self, encoder: Encoder, rows: int, max_tokens: int) -> None:
+        self._encoder, self._rows, self._most = encoder, rows, max_tokens
+
+    def quality(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> Quality:
+        """An answer that cannot be read or compared is not right."""
+        right = 0
+        for some in micro_batches(samples, self._rows):
+            replies = greedy(network, prefixes, some, self._most, self._encoder.ends_turn)
+            texts = (self._encoder.text(reply) for reply in replies)
+            right += sum(is_right(text, sample) for text, sample in zip(texts, some, strict=True))
+        return Quality(right / len(samples), self._loss(network, prefixes, samples), len(samples))
+
+    def _loss(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> float:
+        """Cross-entropy in nats a target token."""
+        total = 0.0
+        with network.inference():
+            for some in micro_batches(samples, self._rows):
+                batch = batch_of(some, prefixes, network.device)
+                total += network.loss(wanted_states(network, batch), batch.labels)
+        return total / target_tokens(samples)
+
+
+def is_right(reply: str, sample: Sample) -> bool:
+    """Whether a reply ends with the answer of the sample's target."""
+    kind = cast(AnswerKind, sample.example.meta.get("kind", "number"))
+    found, wanted = (answers.extract(prompts.split_refinement(t)[1], kind) for t in (reply, sample.example.target))
+    return answers.equal(found, wanted, kind) is True
+
+
+def is_incorrect(sample: Sample) -> bool:
+    """Whether the solution that a verifier's sample shows is incorrect."""
+    return sample.example.target == prompts.INCORRECT
