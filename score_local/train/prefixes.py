@@ -2,13 +2,14 @@
 KV cache is a constant. It is computed once and kept; training then sees only the tokens from the invocation on.
 
 With causal attention earlier positions depend on nothing later, so LoRA on the rest, over this cache, *is* the
-activated LoRA of PEFT (a test compares logits and gradients). The worked examples, which all samples share, are kept
-once. With a plain LoRA there is nothing before, and nothing is kept.
+activated LoRA of PEFT (a test compares logits and gradients). With a plain LoRA nothing stands before.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -22,33 +23,38 @@ from score_local.train.samples import Sample, shared_length
 class Prefixes:
     """Caches of samples' prefixes, each of shape (layers, 2, KV heads, tokens, head dimension): keys, then values.
 
-    Up to `budget` bytes are kept in memory; what is not is computed again, with the same result: a prefix is always
-    computed in the same two pieces, by itself.
+    A prefix is made of pieces: what all samples begin with (the worked examples), what those of a problem do (its
+    question), the rest. Up to `budget` bytes of pieces are kept in memory; what is not is computed again, with the same
+    result: a piece is always computed after the same pieces, by itself.
     """
 
     def __init__(self, network: Network, samples: Sequence[Sample], budget: int) -> None:
         self._network, self._room = network, budget
-        before = [sample.tokens[: sample.begin] for sample in samples]
-        self._length = shared_length(before)
-        self._shared = self._computed(before[0][: self._length], None) if self._length else None
         self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._of_all = shared_length([sample.before for sample in samples])
+        problems: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+        for sample in samples:
+            problems[sample.example.problem].append(sample.before)
+        self._of_problem = {problem: shared_length(before) for problem, before in problems.items()}
 
     def of(self, sample: Sample) -> Tensor | None:
         """The cache of what stands before `sample.begin`; None where nothing does."""
-        own = sample.tokens[self._length : sample.begin]
-        if not own:
-            return self._shared
-        cells = self._kept.get(own)
-        if cells is None:
-            cells = self._computed(own, self._shared)
-            self._keep(own, cells)
-        cells = cells.to(self._network.device)
-        return cells if self._shared is None else torch.cat([self._shared, cells], dim=3)
+        cells: Tensor | None = None
+        ends = sorted({0, self._of_all, self._of_problem[sample.example.problem], sample.begin})
+        for start, end in pairwise(ends):
+            piece = self._piece(sample.before[:end], start, cells)
+            cells = piece if cells is None else torch.cat([cells, piece], dim=3)
+        return cells
 
-    def _keep(self, own: tuple[int, ...], cells: Tensor) -> None:
+    def _piece(self, tokens: tuple[int, ...], start: int, past: Tensor | None) -> Tensor:
+        """The cells of `tokens` from `start` on, kept or computed."""
+        if tokens in self._kept:
+            return self._kept[tokens].to(self._network.device)
+        cells = self._computed(tokens[start:], past)
         self._room -= cells.nbytes
         if self._room >= 0:
-            self._kept[own] = cells.cpu()
+            self._kept[tokens] = cells.cpu()
+        return cells
 
     def _computed(self, tokens: Sequence[int], past: Tensor | None) -> Tensor:
         """The cells of `tokens` after those of `past`."""

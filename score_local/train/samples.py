@@ -36,6 +36,10 @@ class Sample:
     target: int
 
     @property
+    def before(self) -> tuple[int, ...]:
+        return self.tokens[: self.begin]
+
+    @property
     def prompt(self) -> tuple[int, ...]:
         return self.tokens[: self.target]
 
