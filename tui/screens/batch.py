@@ -207,7 +207,8 @@ class BatchScreen(Screen[None]):
 def _opened(batch: Batch) -> str:
     parts = [f"{len(batch.problems)} problems, {len(batch.traces)} of them in {batch.folder}"]
     if batch.faults:
-        parts.append(f"{len(batch.faults)} lines cannot be read, the first: {batch.faults[0]}")
+        lines = "1 line" if len(batch.faults) == 1 else f"{len(batch.faults)} lines"
+        parts.append(f"{lines} cannot be read, the first: {batch.faults[0]}")
     parts.append(_score_of(batch.traces.values()) or "s starts")
     return ". ".join(parts)
 

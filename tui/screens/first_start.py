@@ -5,10 +5,11 @@ from __future__ import annotations
 from tui.screens.models import ModelsScreen
 
 INTRODUCTION = """\
-score-local needs a model: a GGUF file that runs on this machine, offline.
-SmolLM2 135M is embedded where it was installed with score-local, and shows that everything works;
-it is too small for grade-school mathematics. Whatever else you choose is pulled only when you say yes.
-A GGUF of your own: start with  score-local chat --model FILE"""
+score-local needs a model: a GGUF file, which then runs on this machine, offline. \
+SmolLM2 135M is embedded where it was installed with score-local. It shows that everything works, and is too small for \
+grade-school mathematics.
+
+Any other is pulled only when you say yes. A GGUF of your own: score-local chat --model FILE"""
 
 
 class FirstStartScreen(ModelsScreen):

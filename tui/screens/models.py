@@ -146,10 +146,12 @@ class ModelsScreen(Screen[ModelChoice | None]):
         self._tell(f"Pulling {row.title}. Escape stops it; what came is kept.")
         try:
             path = await asyncio.to_thread(self._pull.run, self._show_progress)
-        except (UserError, Stopped) as error:
-            self._tell(str(error) or "Stopped; the next pull goes on from here")
+        except UserError as error:
+            self.notify(str(error), severity="error", markup=False)
+        except Stopped:
+            self.notify("Stopped. The next pull goes on from here")
         else:
-            self._tell(f"{row.title} is here: {path}")
+            self.notify(f"{row.title} is here: {path}", markup=False)
             self._list()
         finally:
             bar.display, self._pull = False, None

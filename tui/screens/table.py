@@ -68,7 +68,8 @@ class LiteralTable(DataTable[Text]):
         self._lay_out()
 
     def on_resize(self, event: events.Resize) -> None:
-        self._lay_out()
+        if self._widths() != [column.width for column in self.ordered_columns]:
+            self._lay_out()
 
     def _lay_out(self) -> None:
         """Columns for the width there is, then the rows; the cursor stays on its row."""

@@ -14,10 +14,25 @@ from tests.tui.snapshots import assert_looks_as_before, screen_text
 from tui.screens.settings import SettingsScreen
 
 
+# Given, so that a change of the defaults changes no picture.
+POLICY = load_policy(
+    None,
+    {
+        "verify.verifiers": ["self", "arithmetic", "consistency"],
+        "verify.programs": 0,
+        "verify.samples": 4,
+        "verify.sampling.temperature": 0.7,
+        "solve.max_tokens": 512,
+        "refine.sampling.max_tokens": 768,
+        "vote.samples": 8,
+    },
+)
+
+
 @pytest.fixture
 def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SettingsScreen:
     monkeypatch.chdir(tmp_path)
-    made = services(tmp_path)
+    made = services(tmp_path, policy=POLICY)
     made.policy_path = Path("policy.toml")
     return SettingsScreen(made)
 

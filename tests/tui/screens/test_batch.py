@@ -1,0 +1,292 @@
+"""The batch screen, by its keys, and the run folder that it shares with the command line."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from score_local import cli
+from score_local.commands import setup
+from score_local.engine.protocol import Request, Score
+from score_local.engine.scripted import ScriptedEngine
+from score_local.errors import EngineError, RunError
+from score_local.policy import load_policy
+from score_local.runs import read_manifest, read_traces
+from score_local.trace import Trace
+from tests.tui.host import STILL_OPEN, drive, services, until
+from tests.tui.snapshots import assert_looks_as_before, screen_text
+from tui.batch_job import BatchJob, Solver, open_batch
+from tui.screens.batch import BatchScreen
+from tui.screens.table import LiteralTable
+
+POLICY = load_policy(None, {"verify.verifiers": ["self"]})
+PROBLEMS = [
+    {"id": "right", "question": "What is 2 + 2?", "answer": "4"},
+    {"id": "wrong", "question": "What is [bold]3 + 3[/]?", "answer": "6"},
+    {"id": "open", "question": "What is 5 + 5?"},
+    {"id": "fail", "question": "Please fail"},
+]
+
+
+def script(request: Request) -> str | tuple[float, ...] | EngineError:
+    """Solves 2 + 2, is wrong about the rest and doubts it, and repairs it; one request fails."""
+    turns = [m.content for m in request.messages if m.role == "user"]
+    question = turns[-1] if request.phase == "solve" else turns[-2]
+    if isinstance(request, Score):
+        return (-0.1, -3.0) if "2 + 2" in question else (-3.0, -0.1)
+    if request.phase == "refine":
+        return "Critique: the sum.\nCorrected solution:\nStep 1: 3 + 3 = 6\n\\boxed{6}"
+    return EngineError("it failed") if "fail" in question else "Step 1: easy\n\\boxed{4}"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(p) + "\n" for p in PROBLEMS))
+    return tmp_path
+
+
+@pytest.fixture
+def engine() -> Iterator[ScriptedEngine]:
+    made = ScriptedEngine(script)
+    yield made
+    made.close()
+
+
+def many(path: Path, count: int) -> str:
+    lines = (json.dumps({"id": str(i), "question": f"What is 2 + 2, time {i}?", "answer": "4"}) for i in range(count))
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def screen_with(engine: ScriptedEngine | None, file: str = "problems.jsonl") -> BatchScreen:
+    return BatchScreen(services(Path(), engine, POLICY), file)
+
+
+async def opened(pilot: Pilot[None], count: int = len(PROBLEMS)) -> None:
+    await until(pilot, lambda: pilot.app.screen.query_one(LiteralTable).row_count == count)
+
+
+async def says(pilot: Pilot[None], text: str) -> None:
+    await until(pilot, lambda: text in screen_text(pilot.app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+def test_it_looks_as_before(engine: ScriptedEngine, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("score_local.commands.progress.Tally.pace", lambda self: f"{self.done}/{self.total} done")
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        await pilot.press("s")
+        await says(pilot, "Done: 4/4 done")
+        assert_looks_as_before(pilot.app, f"batch-{size[0]}")
+
+    drive(screen_with(engine), act, size)
+
+
+def test_the_table_fills_and_the_run_folder_is_that_of_the_command_line(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        assert screen_text(pilot.app).count("waiting") == 4
+        await pilot.press("s")
+        await says(pilot, "Done: 4/4 done")
+        shown = screen_text(pilot.app)
+        assert "initial 50.0%, final 100.0%, 1 failed" in shown and "What is [bold]3 + 3[/]?" in shown
+        assert {"refined", "solved", "failed"} <= set(shown.split())
+
+    drive(screen_with(engine), act, (140, 45))
+    run = Path("runs/problems")
+    answers = {trace.id: trace.answer for trace in read_traces(run)}
+    assert answers == {"right": "4", "wrong": "6", "open": "6", "fail": None}
+    assert json.loads((run / "summary.json").read_text())["problems"] == 3
+    assert read_manifest(run).context == 2048
+
+    monkeypatch.setattr(setup, "model_of", lambda options: Path("model.gguf"))
+    monkeypatch.setattr(setup, "engine_of", lambda *_: ScriptedEngine(script))
+    assert cli.main(["batch", "problems.jsonl", "--run", str(run), "--resume", "--verifiers", "self"]) == 1
+    assert "3 of them done before" in capsys.readouterr().err
+
+
+def test_pause_finishes_what_runs_and_start_goes_on() -> None:
+    slow = ScriptedEngine(script, rate=30)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot, 60)
+        await pilot.press("s")
+        await says(pilot, "solved")
+        await pilot.press("p")
+        await says(pilot, "Paused: s goes on")
+        paused = len(read_traces(Path("runs/many")))
+        assert 0 < paused < 60
+        await pilot.press("s")
+        await until(pilot, lambda: len(read_traces(Path("runs/many"))) > paused)
+        await says(pilot, "Done")
+
+    drive(screen_with(slow, many(Path("many.jsonl"), 60)), act)
+    slow.close()
+    assert len({trace.id for trace in read_traces(Path("runs/many"))}) == 60
+    assert all(trace.status == "solved" for trace in read_traces(Path("runs/many")))
+
+
+def test_closing_cancels_what_runs_and_writes_no_failures() -> None:
+    slow = ScriptedEngine(script, rate=20)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot, 60)
+        await pilot.press("s")
+        await says(pilot, "solved")
+        began = time.monotonic()
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, BatchScreen))
+        assert time.monotonic() - began < 2
+
+    assert drive(screen_with(slow, many(Path("many.jsonl"), 60)), act) is None
+    slow.close()
+    traces = read_traces(Path("runs/many"))
+    assert 0 < len(traces) < 60 and all(trace.status == "solved" for trace in traces)
+
+
+def test_an_app_that_ends_cancels_its_batch() -> None:
+    slow = ScriptedEngine(script, rate=20)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot, 60)
+        await pilot.press("s")
+        await says(pilot, "solved")
+        pilot.app.exit()
+
+    drive(screen_with(slow, many(Path("many.jsonl"), 60)), act)
+    deadline = time.monotonic() + 10
+    while any("asyncio" in thread.name and thread.is_alive() for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    slow.close()
+    assert all(trace.status == "solved" for trace in read_traces(Path("runs/many")))
+
+
+def test_a_problem_is_opened(engine: ScriptedEngine) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        await pilot.press("enter")
+        await says(pilot, "It is not solved yet")
+        await pilot.press("s")
+        await says(pilot, "Done")
+        await pilot.press("down", "enter")
+        await says(pilot, "Problem wrong")
+        assert "What is [bold]3 + 3[/]?" in screen_text(pilot.app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, BatchScreen))
+
+    assert drive(screen_with(engine), act) is STILL_OPEN
+
+
+def test_a_run_can_be_looked_at_without_a_model(engine: ScriptedEngine) -> None:
+    batch = open_batch("problems.jsonl", Path("runs/problems"))
+    Path("model.gguf").write_bytes(b"GGUF")
+    BatchJob(batch, Solver(engine, POLICY, Path("model.gguf"), 2048)).run(lambda *_: None, lambda _: None)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        await says(pilot, "4 problems, 4 of them in runs/problems")
+        await pilot.press("s")
+        await says(pilot, "No model is loaded")
+
+    drive(screen_with(None), act)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "what"),
+    [
+        ("none.jsonl", None, "there is no such file"),
+        ("empty.jsonl", b"", "is empty"),
+        ("model.jsonl", b"GGUF" + bytes(99), "is a GGUF model"),
+        ("bad.jsonl", b'{"question": "2 + 2?"}\n{"question": \n', "1 line cannot be read"),
+    ],
+)
+def test_a_file_that_is_none_is_told(file: str, content: bytes | None, what: str) -> None:
+    if content is not None:
+        Path(file).write_bytes(content)
+
+    async def act(pilot: Pilot[None]) -> None:
+        screen = pilot.app.screen
+        screen.query_one("#file", Input).value = file
+        await pilot.press("enter")
+        await until(pilot, lambda: what in " ".join(screen_text(pilot.app).split()))
+
+    drive(screen_with(None, ""), act)
+
+
+def test_a_run_of_something_else_is_refused_and_told(engine: ScriptedEngine) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        await pilot.press("s")
+        await says(pilot, "Done")
+        Path("problems.jsonl").write_text(json.dumps({"id": "right", "question": "another"}))
+        screen = pilot.app.screen
+        screen.query_one("#file").focus()
+        await pilot.press("enter")
+        await opened(pilot, 1)
+        await pilot.press("s")
+        await says(pilot, "questions differ")
+
+    drive(screen_with(engine), act)
+
+
+def test_a_run_that_another_process_writes_is_told(engine: ScriptedEngine) -> None:
+    batch = open_batch("problems.jsonl", Path("run"))
+    Path("model.gguf").write_bytes(b"GGUF")
+    solver = Solver(engine, POLICY, Path("model.gguf"), 2048)
+    job = BatchJob(batch, solver)
+    held: list[RunError] = []
+
+    def again(trace: Trace) -> None:
+        try:
+            BatchJob(batch, solver).run(lambda *_: None, lambda _: None)
+        except RunError as error:
+            held.append(error)
+
+    job.run(lambda *_: None, again)
+    assert len(held) == 4 and "another process" in held[0].what
+
+
+def test_a_pause_before_the_first_problem_solves_nothing(engine: ScriptedEngine) -> None:
+    Path("model.gguf").write_bytes(b"GGUF")
+    job = BatchJob(open_batch("problems.jsonl", Path("run")), Solver(engine, POLICY, Path("model.gguf"), 2048))
+    job.pause()
+    job.run(lambda *_: None, lambda _: None)
+    assert engine.requests == [] and read_traces(Path("run")) == []
+
+
+def test_five_thousand_problems_stay_fast(engine: ScriptedEngine) -> None:
+    file = many(Path("many.jsonl"), 5000)
+    Path("runs/many").mkdir(parents=True)
+    solved = Trace(id="0", question="What is 2 + 2, time 0?", gold="4", answer="4", status="solved")
+    lines = (msgspec.json.encode(msgspec.structs.replace(solved, id=str(i))) for i in range(5000))
+    Path("runs/many/traces.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+
+    async def act(pilot: Pilot[None]) -> None:
+        table = pilot.app.screen.query_one(LiteralTable)
+        await until(pilot, lambda: table.row_count)
+        await opened(pilot, 5000)
+        seconds = []
+        for key in ("down", "pagedown", "end", "home", "down"):
+            began = time.perf_counter()
+            await pilot.press(key)
+            seconds.append(time.perf_counter() - began)
+        assert sorted(seconds)[2] < 0.2, seconds
+        began = time.perf_counter()
+        for i in range(100):
+            table.change(str(i), "status", "refine")
+        assert time.perf_counter() - began < 0.5
+
+    drive(screen_with(engine, file), act)

@@ -1,0 +1,241 @@
+"""The model picker and the first start, by their keys, with a hub on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from score_local.catalog_entries import load_catalog
+from score_local.policy import load_policy
+from tests.fake_hub import FakeHub, serving
+from tests.gguf_files import write_adapter, write_model
+from tests.tui.host import STILL_OPEN, drive, services, until
+from tests.tui.snapshots import assert_looks_as_before, screen_text
+from tui import model_list
+from tui.pulling import Pull, Stopped
+from tui.screens import models
+from tui.screens.first_start import FirstStartScreen
+from tui.screens.models import ModelChoice, ModelsScreen, _toggled
+from tui.screens.table import LiteralTable
+
+CATALOG = """
+[models.mine]
+title = "My model"
+file = "mine.gguf"
+memory = 1_000_000
+licence = "MIT"
+
+[models.tiny]
+title = "Tiny one"
+repo = "org/tiny"
+file = "tiny-q4_k_m.gguf"
+memory = 9_000_000_000_000
+
+[models.broken]
+title = "Broken"
+file = "broken.gguf"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models folder with one model, a broken one, and one that can be pulled; nothing else is known."""
+    made = tmp_path / "models"
+    made.mkdir()
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(made))
+    (made / "catalog.toml").write_text(CATALOG)
+    write_model(made / "mine.gguf")
+    (made / "broken.gguf").write_bytes(b"GGUF")
+    own = {name: entry for name, entry in load_catalog().items() if name in ("mine", "tiny", "broken")}
+    monkeypatch.setattr(model_list, "load_catalog", lambda: own)
+    monkeypatch.setattr(models, "free_memory", lambda: 2**33)
+    return made
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    content = write_model(tmp_path / "tiny.gguf").read_bytes()
+    with serving(FakeHub({"org/tiny/tiny-q4_k_m.gguf": content})) as serving_hub:
+        monkeypatch.setenv("HF_ENDPOINT", serving_hub.url)
+        yield serving_hub
+
+
+def adapter(folder: Path, name: str, role: str, **options: object) -> Path:
+    made = folder / "adapters" / name
+    made.mkdir(parents=True)
+    (made / "adapter.toml").write_text(f'role = "{role}"\n' if role else "")
+    write_adapter(made / "lora.gguf", **options)  # type: ignore[arg-type]
+    return made
+
+
+async def listed(pilot: Pilot[None]) -> None:
+    await until(pilot, lambda: pilot.app.screen.query_one("#models", LiteralTable).row_count == 3)
+
+
+async def press_on(pilot: Pilot[None], name: str, key: str = "enter") -> None:
+    """Moves to a model, then presses a key."""
+    table = pilot.app.screen.query_one("#models", LiteralTable)
+    table.move_cursor(row=table.get_row_index(name))
+    await pilot.pause()
+    await pilot.press(key)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+def test_it_looks_as_before(tmp_path: Path, size: tuple[int, int]) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "tiny", "up")
+        await press_on(pilot, "tiny", "f12")
+        await until(pilot, lambda: "Enter pulls it" in screen_text(pilot.app))
+        assert_looks_as_before(pilot.app, f"models-{size[0]}")
+
+    drive(ModelsScreen(services(tmp_path)), act, size)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+def test_the_first_start_looks_as_before(tmp_path: Path, size: tuple[int, int]) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "tiny", "f12")
+        await until(pilot, lambda: "Enter pulls it" in screen_text(pilot.app))
+        assert_looks_as_before(pilot.app, f"first-start-{size[0]}")
+
+    drive(FirstStartScreen(services(tmp_path)), act, size)
+
+
+def test_a_model_that_is_here_is_chosen(tmp_path: Path, folder: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "mine")
+
+    assert drive(ModelsScreen(services(tmp_path)), act) == ModelChoice(folder / "mine.gguf", {})
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_broken_model_is_told_and_not_chosen(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "broken")
+        await until(pilot, lambda: "cut short" in screen_text(pilot.app))
+
+    assert drive(ModelsScreen(services(tmp_path)), act) is STILL_OPEN
+
+
+@pytest.mark.usefixtures("folder")
+def test_nothing_is_pulled_without_a_yes(tmp_path: Path, hub: FakeHub) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        for answer in ("enter", "n", "escape"):  # No has the focus
+            await press_on(pilot, "tiny")
+            await until(pilot, lambda: "Pull Tiny one from org/tiny" in screen_text(pilot.app))
+            await pilot.press(answer)
+            await until(pilot, lambda: not pilot.app.screen.is_modal)
+        assert hub.requests == []
+
+    assert drive(ModelsScreen(services(tmp_path)), act) is STILL_OPEN
+
+
+def test_a_pull_after_a_yes_then_the_model_is_chosen(tmp_path: Path, folder: Path, hub: FakeHub) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "tiny")
+        await until(pilot, lambda: pilot.app.screen.is_modal)
+        await pilot.press("y")
+        await until(pilot, lambda: "Tiny one is here" in screen_text(pilot.app))
+        await listed(pilot)
+        await press_on(pilot, "tiny")
+
+    choice = drive(ModelsScreen(services(tmp_path)), act)
+    assert choice == ModelChoice(folder / "tiny-q4_k_m.gguf", {}) and hub.requests
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_hub_that_refuses_is_told(tmp_path: Path, hub: FakeHub) -> None:
+    hub.files.clear()
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "tiny")
+        await until(pilot, lambda: pilot.app.screen.is_modal)
+        await pilot.press("y")
+        await until(pilot, lambda: "no such file" in screen_text(pilot.app))
+
+    assert drive(ModelsScreen(services(tmp_path)), act) is STILL_OPEN
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_pull_that_was_stopped_can_be_begun_again(folder: Path) -> None:
+    pull = Pull("tiny")
+    pull.stop()
+    with pytest.raises(Stopped):
+        pull.run(lambda done, total: None)
+    assert not (folder / "tiny-q4_k_m.gguf").exists()
+    told: list[int] = []
+    assert Pull("tiny").run(lambda done, total: told.append(done - total)) == folder / "tiny-q4_k_m.gguf"
+    assert told[-1] == 0
+
+
+def test_adapters_that_fit_are_used_and_others_say_why_not(tmp_path: Path, folder: Path) -> None:
+    refiner = adapter(folder, "good", "refiner")
+    adapter(folder, "other", "solver", arch="qwen2")
+    (folder / "adapters" / "none").mkdir()
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "mine", "f12")
+        await until(pilot, lambda: pilot.app.screen.query_one("#adapters", LiteralTable).row_count == 3)
+        await pilot.press("tab", "enter", "down", "enter")
+        await until(pilot, lambda: "adapter.toml" in screen_text(pilot.app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "it is for architecture 'qwen2'" in screen_text(pilot.app))
+        await press_on(pilot, "mine", "shift+tab")
+        await pilot.press("enter")
+
+    choice = drive(ModelsScreen(services(tmp_path)), act)
+    assert choice == ModelChoice(folder / "mine.gguf", {"refiner": refiner})
+
+
+def test_the_policys_adapters_are_in_use_from_the_start(tmp_path: Path, folder: Path) -> None:
+    refiner = adapter(folder, "good", "refiner")
+    policy = load_policy(None, {"adapters.refiner": str(refiner)})
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "mine", "f12")
+        await until(pilot, lambda: pilot.app.screen.query_one("#adapters", LiteralTable).row_count == 1)
+        await pilot.press("enter")
+
+    choice = drive(ModelsScreen(services(tmp_path, policy=policy)), act)
+    assert choice == ModelChoice(folder / "mine.gguf", {"refiner": refiner})
+
+
+def test_a_broken_catalogue_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path))
+    (tmp_path / "catalog.toml").write_text("[models.x]\n")
+
+    async def act(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "Mend it" in screen_text(pilot.app))
+        await pilot.press("enter", "escape")
+
+    assert drive(FirstStartScreen(services(tmp_path / "app")), act) is None
+
+
+@pytest.mark.parametrize(
+    ("role", "before", "after"),
+    [
+        ("refiner", {}, {"a": "refiner"}),
+        ("refiner", {"a": "refiner"}, {}),
+        ("refiner", {"b": "refiner", "c": "solver"}, {"c": "solver", "a": "refiner"}),
+        ("?", {}, {"a": "solver"}),
+        ("?", {"a": "solver"}, {"a": "verifier"}),
+        ("?", {"a": "refiner"}, {}),
+    ],
+)
+def test_a_role_has_one_adapter(role: str, before: dict[str, str], after: dict[str, str]) -> None:
+    row = model_list.AdapterRow(path=Path("a"), role=role, kind="lora", base="")
+    assert _toggled(before, row) == after
