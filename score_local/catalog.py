@@ -27,6 +27,7 @@ from score_local.catalog_entries import (
     load_catalog,
     locate,
     models_dir,
+    shipped_policy,
 )
 from score_local.errors import ModelError
 from score_local.gguf_check import Progress, Report, check_file, check_size
@@ -49,6 +50,7 @@ __all__ = [
     "read_header",
     "resolve",
     "resolve_base",
+    "shipped_policy",
 ]
 
 

@@ -41,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     licence: str = "unknown"
     package: Annotated[str, msgspec.Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*:[^:]+$")] | None = None
     notes: str = ""
+    policy: str = ""
 
     @property
     def path(self) -> Path:
@@ -109,6 +110,12 @@ def locate(entry: Entry) -> Path | None:
     if entry.path.is_file():
         return entry.path
     return _packaged(entry.package) if entry.package else None
+
+
+def shipped_policy(model: Path) -> Path | None:
+    """The policy file that comes with score-local for a model of the catalogue: its adapters and its calibration."""
+    entries = (entry for entry in load_catalog().values() if entry.policy and locate(entry) == model)
+    return next((Path(str(resources.files("models") / entry.policy)) for entry in entries), None)
 
 
 def _packaged(package: str) -> Path | None:

@@ -6,6 +6,7 @@ A policy is a small TOML file; every key has a default, unknown keys and values 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,7 +55,7 @@ class Verify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: Probability | None = None
     samples: Positive = 4
     programs: Annotated[int, msgspec.Meta(ge=0)] = 0
-    sampling: Tokens = Tokens(temperature=0.7)
+    sampling: Tokens = Tokens(temperature=0.5)
     calibration: str | None = None
 
     @property
@@ -123,12 +124,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return role if role in self.adapters else None
 
 
-def load_policy(path: Path | None, overrides: dict[str, Any] | None = None) -> Policy:
+def load_policy(path: Path | None, overrides: Mapping[str, Any] | None = None, shipped: Path | None = None) -> Policy:
     """Reads a policy file (None: all defaults) and lays `overrides`, dotted keys such as `verify.threshold`, over it.
 
-    Raises PolicyError naming the key.
+    `shipped` is the policy file that comes with the model: a section of it (verify, adapters, ...) holds where the
+    user's file has none. Raises PolicyError naming the key.
     """
-    table: dict[str, Any] = _read(path) if path else {}
+    table = (_read(shipped) if shipped else {}) | (_read(path) if path else {})
     for key, value in (overrides or {}).items():
         _set(table, key.split("."), value)
     try:
@@ -144,13 +146,30 @@ def _read(path: Path) -> dict[str, Any]:
         raise PolicyError(error.strerror or str(error), str(path), "Check --policy") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
+    return _beside(path, table)
+
+
+def _beside(policy: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """The table with the files that it names found from where the policy lies."""
+    adapters, verify = table.get("adapters"), table.get("verify")
+    if isinstance(adapters, dict):
+        table["adapters"] = {role: _path_beside(policy, file) for role, file in adapters.items()}
+    if isinstance(verify, dict) and "calibration" in verify:
+        table["verify"] = verify | {"calibration": _path_beside(policy, verify["calibration"])}
     return table
+
+
+def _path_beside(policy: Path, file: Any) -> Any:
+    return str(policy.parent / Path(file).expanduser()) if isinstance(file, str) else file
 
 
 def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        table = table.setdefault(key, {})
+        table[key] = dict(table.get(key, {}))
+        table = table[key]
     table[keys[-1]] = value
+    if keys[-1] == "verifiers":
+        table.pop("calibration", None)  # it was fitted for others
 
 
 def _known_keys(struct: type[msgspec.Struct] = Policy, prefix: str = "") -> list[str]:

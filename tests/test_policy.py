@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from score_local.errors import PolicyError
-from score_local.policy import Policy, load_policy
+from score_local.policy import Policy, Verify, load_policy
 
 
 def test_no_file_is_all_defaults() -> None:
@@ -48,3 +48,34 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"none\.toml: No such file.*--policy"):
         load_policy(tmp_path / "none.toml")
+
+
+def test_what_ships_with_a_model_holds_where_the_file_says_nothing(tmp_path: Path) -> None:
+    shipped, own = tmp_path / "models" / "policy.toml", tmp_path / "own.toml"
+    shipped.parent.mkdir()
+    shipped.write_text(
+        '[adapters]\nverifier = "verifier"\n[verify]\nverifiers = ["self"]\ncalibration = "c.toml"\n[vote]\nwave = 2\n'
+    )
+    alone = load_policy(None, {"verify.threshold": 0.9}, shipped)
+    assert alone.adapters == {"verifier": str(shipped.parent / "verifier")}
+    assert alone.verify.calibration == str(shipped.parent / "c.toml") and alone.verify.threshold == 0.9
+    own.write_text("[verify]\nthreshold = 0.8\n[adapters]\n")
+    over = load_policy(own, {}, shipped)
+    assert over.verify == Verify(threshold=0.8) and over.adapters == {} and over.vote.wave == 2
+
+
+def test_other_verifiers_than_those_that_were_calibrated_drop_the_calibration(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text('[verify]\nverifiers = ["self"]\ncalibration = "c.toml"\n')
+    assert load_policy(file, {"verify.verifiers": ["arithmetic"]}).verify.calibration is None
+
+
+def test_files_are_found_from_where_the_policy_lies(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(f'[adapters]\nsolver = "s.gguf"\nrefiner = "{tmp_path / "r.gguf"}"\n')
+    policy = load_policy(file, {"adapters.verifier": "v.gguf"})
+    assert policy.adapters == {
+        "solver": str(tmp_path / "s.gguf"),
+        "refiner": str(tmp_path / "r.gguf"),
+        "verifier": "v.gguf",
+    }

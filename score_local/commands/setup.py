@@ -37,8 +37,8 @@ FLAGS = {
 }
 
 
-def policy_of(options: argparse.Namespace) -> Policy:
-    """The policy file with the flags laid over it. Raises PolicyError."""
+def policy_of(options: argparse.Namespace, model: Path | None = None) -> Policy:
+    """What ships with the model, the user's policy file over it, and the flags over both. Raises PolicyError."""
     overrides: dict[str, Any] = {
         key: getattr(options, flag) for flag, key in FLAGS.items() if getattr(options, flag) is not None
     }
@@ -49,7 +49,8 @@ def policy_of(options: argparse.Namespace) -> Policy:
         if not equals or not path:
             raise PolicyError(f"{spec!r} is not ROLE=PATH", "--adapter", "For example: --adapter refiner=refiner.gguf")
         overrides[f"adapters.{role}"] = path
-    return load_policy(Path(options.policy) if options.policy else None, overrides)
+    shipped = catalog.shipped_policy(model) if model else None
+    return load_policy(Path(options.policy) if options.policy else None, overrides, shipped)
 
 
 def model_of(options: argparse.Namespace) -> Path:
@@ -71,7 +72,9 @@ class Setting(NamedTuple):
 
 def setting_of(options: argparse.Namespace) -> Setting:
     """From the flags. Raises PolicyError or ModelError."""
-    return setting_for(policy_of(options), model_of(options), options.context)
+    policy_of(options)  # what is wrong with it is told before a model is looked for
+    model = model_of(options)
+    return setting_for(policy_of(options, model), model, options.context)
 
 
 def setting_for(policy: Policy, model: Path, context: int, sha256: str | None = None) -> Setting:

@@ -139,7 +139,7 @@ def test_what_cannot_be_checked_costs_nothing(problem: Problem, answer: str | No
 def test_one_program_is_greedy_and_the_others_are_drawn() -> None:
     _, asked = drive(case("84", programs=3), *[value("84")] * 4)
     drawn = [request for request in asked if isinstance(request, Generate)]
-    assert [request.sampling.temperature for request in drawn] == [0.0, 0.7, 0.7, 0.7]
+    assert [request.sampling.temperature for request in drawn] == [0.0, 0.5, 0.5, 0.5]
     assert len({request.sampling.seed for request in drawn}) == 4
     assert [request.source for request in asked if isinstance(request, RunProgram)] == [
         "def solution():\n    return 12 * 7\n"
