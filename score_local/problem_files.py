@@ -1,4 +1,4 @@
-"""Reads problem files: JSONL, CSV, TXT and OpenAI batch JSONL, from disk or from stdin.
+"""Reads problem files: JSONL, JSON, CSV, TXT and OpenAI batch JSONL, from disk or from stdin.
 
 A bad line is a fault that names its number, and the other lines are read; only a file of which nothing can be used is
 an error. How lines make records is known to `problem_formats`, what a record means to `problem_records`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ from score_local.problem import Problem
 from score_local.problem_formats import Line, Numbered, reader_of
 from score_local.problem_records import Record, problem_from
 
+Translate = Callable[[Record], Record]
 MAX_LINE = 1 << 20  # bytes; a quarter of a million tokens fit into no small model's context
 HEAD = 8192
 FORMATS_WANTED = "Name a .jsonl, .csv or .txt file of problems, or - for stdin"
@@ -40,15 +41,16 @@ class ProblemFile:
     faults: tuple[InputError, ...] = ()
 
 
-def read_problems(path: str, stdin: BinaryIO | None = None) -> ProblemFile:
+def read_problems(path: str, stdin: BinaryIO | None = None, translate: Translate | None = None) -> ProblemFile:
     """Reads `path`, or `stdin` (the process's own) for "-". The extension tells the format, else the content does.
 
-    Raises InputError where the file cannot be read, is empty or binary, or holds no problem at all.
+    `translate` gives records of another shape the names that are known here. Raises InputError where the file cannot be
+    read, is empty or binary, or holds no problem at all.
     """
     name = "stdin" if path == "-" else path
     lines = [_line(raw) for raw in _read(path, name, stdin).split(b"\n")]
     try:
-        found = _collect(name, reader_of(path, lines)(lines))
+        found = _collect(name, reader_of(path, lines)(lines), translate)
     except InputError as error:
         raise InputError(error.what, name, error.next) from error
     if not found.problems:
@@ -56,13 +58,13 @@ def read_problems(path: str, stdin: BinaryIO | None = None) -> ProblemFile:
     return found
 
 
-def _collect(name: str, records: Numbered) -> ProblemFile:
+def _collect(name: str, records: Numbered, translate: Translate | None) -> ProblemFile:
     problems: list[Problem] = []
     faults: list[InputError] = []
     first_lines: dict[str, int] = {}
     for number, record in records:
         try:
-            problem = _problem(record, number)
+            problem = _problem(record, number, translate)
             if first_lines.setdefault(problem.id, number) != number:
                 what = f"the id {problem.id!r} is that of line {first_lines[problem.id]}"
                 raise InputError(what, next="Give each problem an id of its own")
@@ -72,10 +74,10 @@ def _collect(name: str, records: Numbered) -> ProblemFile:
     return ProblemFile(tuple(problems), tuple(faults))
 
 
-def _problem(record: Record | InputError, number: int) -> Problem:
+def _problem(record: Record | InputError, number: int, translate: Translate | None) -> Problem:
     if isinstance(record, InputError):
         raise record
-    return problem_from(record, f"line-{number}")
+    return problem_from(translate(record) if translate else record, f"line-{number}")
 
 
 def _nothing_in(name: str, faults: Sequence[InputError]) -> InputError:

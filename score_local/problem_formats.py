@@ -1,4 +1,4 @@
-"""The formats of problem files: JSONL (OpenAI batch files too), CSV, TXT. From lines to records, and how to tell which.
+"""The formats of problem files: JSONL (OpenAI batch files too), JSON, CSV, TXT. From lines to records, and which it is.
 
 A reader yields (line number, record or fault). It knows nothing of files, nor of what a record means.
 """
@@ -17,6 +17,7 @@ from score_local.problem import CHOICE_LETTERS
 from score_local.problem_records import Record
 
 HEADER_WANTED = "Name the columns in the first line: id,question,answer"
+OBJECT_WANTED = "Write each problem as a JSON object on a line of its own"
 CSV_NAMES = {name.lower(): name for name in ("id", "question", "answer", "answerKey", "choices", "kind")}
 
 
@@ -38,8 +39,8 @@ def reader_of(path: str, lines: Sequence[Line]) -> Reader:
     if extension in READERS:
         return READERS[extension]
     first = next((line.text for line in lines if line.text.strip()), "")
-    if first.lstrip().startswith("{"):
-        return _jsonl
+    if first.lstrip().startswith(("{", "[")):
+        return _json
     return _csv if "question" in _header(first)[1] else _txt
 
 
@@ -55,13 +56,25 @@ def _jsonl(lines: Sequence[Line]) -> Numbered:
             yield number, line.fault or _json_object(line.text)
 
 
+def _json(lines: Sequence[Line]) -> Numbered:
+    """One JSON value, an object or a list of them, which are counted instead of lines; otherwise JSONL."""
+    try:
+        whole = msgspec.json.decode("\n".join(line.text for line in lines))
+    except (msgspec.DecodeError, RecursionError):
+        whole = None
+    if whole is None or any(line.fault for line in lines):
+        yield from _jsonl(lines)
+        return
+    for number, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
+        yield number, record if isinstance(record, dict) else InputError("not a JSON object", next=OBJECT_WANTED)
+
+
 def _json_object(text: str) -> Record | InputError:
-    wanted = "Write each problem as a JSON object on a line of its own"
     try:
         record = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        return InputError(f"broken JSON: {str(error).removeprefix('JSON is malformed: ')}", next=wanted)
-    return record if isinstance(record, dict) else InputError("not a JSON object", next=wanted)
+        return InputError(f"broken JSON: {str(error).removeprefix('JSON is malformed: ')}", next=OBJECT_WANTED)
+    return record if isinstance(record, dict) else InputError("not a JSON object", next=OBJECT_WANTED)
 
 
 def _csv(lines: Sequence[Line]) -> Numbered:
@@ -124,7 +137,7 @@ def _csv_record(columns: Sequence[str], row: Sequence[str]) -> Record | InputErr
 READERS: dict[str, Reader] = {
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
-    ".json": _jsonl,
+    ".json": _json,
     ".csv": _csv,
     ".txt": _txt,
 }

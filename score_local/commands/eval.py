@@ -20,12 +20,11 @@ from score_local.errors import InputError, RunError
 from score_local.evaluate import compare
 from score_local.evaluate.calibrate import Choices
 from score_local.evaluate.calibration_rows import to_report_on
+from score_local.evaluate.datasets import read_dataset
 from score_local.evaluate.policy_sets import policies_of
 from score_local.evaluate.report import read_report, report_of, summary_of
-from score_local.gguf_check import file_sha256
 from score_local.problem import Problem
-from score_local.problem_files import read_problems
-from score_local.runs import FileHash, write_run
+from score_local.runs import write_run
 from score_local.trace import Trace
 
 EVERY_POLICY = "*"
@@ -51,8 +50,7 @@ def run(options: argparse.Namespace) -> int:
         traces = work.run(contenders, reported)
     for contender in contenders:
         _write_run(out, contender, traces[contender.name])
-    dataset = FileHash(Path(options.dataset).name, file_sha256(Path(options.dataset)))
-    setup = setup_of(dataset, work.model, options.context, len(problems), len(problems) - len(reported))
+    setup = setup_of(options.dataset, problems, len(problems) - len(reported), work.model, options.context)
     manifests = {one.name: one.setting.manifest for one in contenders}
     print(write_report(out, report_of(setup, fits, reported, manifests, traces)), end="")
     print(f"report: {out}", file=sys.stderr)
@@ -73,7 +71,7 @@ def _failed(traces: Traces) -> int:
 
 def _problems(options: argparse.Namespace) -> list[Problem]:
     """The problems that have a gold answer: of the others nothing can be said. Raises InputError."""
-    file = read_problems(options.dataset)
+    file = read_dataset(options.dataset)
     for fault in file.faults:
         print(f"score-local: {fault}", file=sys.stderr)
     found = [problem for problem in file.problems if problem.answer is not None][: options.limit]

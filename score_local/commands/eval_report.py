@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import shlex
@@ -17,16 +18,17 @@ from score_local import prompts
 from score_local.commands.machine import machine
 from score_local.evaluate import calibration_plots, report_plots, report_text
 from score_local.evaluate.report import REPORT, Fit, Report, Setup
+from score_local.problem import Problem
 from score_local.runs import FileHash, write_whole
 
 MARKDOWN = "report.md"
 
 
-def setup_of(dataset: FileHash, model: FileHash, context: int, problems: int, fitted: int) -> Setup:
+def setup_of(name: str, problems: Sequence[Problem], fitted: int, model: FileHash, context: int) -> Setup:
     """What is run, on this machine, now, by this command. `fitted` of the `problems` are not reported on."""
     return Setup(
-        dataset=dataset,
-        problems=problems,
+        dataset=FileHash(Path(name).name, hashlib.sha256(msgspec.json.encode(problems)).hexdigest()),
+        problems=len(problems),
         fitted=fitted,
         model=model,
         context=context,

@@ -27,7 +27,8 @@ RIGHT, WRONG, UNKNOWN, FAILED = "+", "-", "?", "!"
 
 
 class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was run, on what, by what: enough to run it again. `fitted` problems were kept apart for calibrations."""
+    """What was run, on what, by what: enough to run it again. The data set's SHA-256 is over its problems as they were
+    read; `fitted` of them were kept apart for calibrations."""
 
     dataset: FileHash
     problems: int

@@ -56,7 +56,7 @@ def _setup(report: Report) -> Iterator[str]:
     apart = f"; calibrations were fitted on {setup.fitted} others" if setup.fitted else ""
     seeds = sorted({result.policy.seed for result in report.results})
     yield f"- problems: {len(report.problems)} of {setup.problems} are reported on{apart}"
-    yield f"- data: {setup.dataset.name}, SHA-256 {setup.dataset.sha256}"
+    yield f"- data: {setup.dataset.name}, SHA-256 of its problems {setup.dataset.sha256}"
     yield f"- model: {setup.model.name}, SHA-256 {setup.model.sha256}, {setup.context} tokens a sequence"
     for name, sha256 in sorted({(f.name, f.sha256) for result in report.results for f in result.adapters.values()}):
         yield f"- adapter: {name}, SHA-256 {sha256}"
