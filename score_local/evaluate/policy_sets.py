@@ -68,8 +68,7 @@ def policies_of(wanted: Sequence[str], overrides: Mapping[str, Any] | None = Non
     for name, path in _files(wanted):
         if name in found:
             raise PolicyError(f"the policy {name!r} comes twice", "--policies", "Give each file a name of its own")
-        keys = dict(_dotted(_table(path))) | dict(overrides or {})
-        found[name] = NamedPolicy(name, _policy(keys, str(path)))
+        found[name] = NamedPolicy(name, _policy(_table(path), overrides or {}, str(path)))
     return list(found.values())
 
 
@@ -88,7 +87,11 @@ def _matching(word: str) -> list[str]:
     return names
 
 
-def _policy(keys: dict[str, Any], where: str) -> Policy:
+def _policy(table: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> Policy:
+    keys = dict(_dotted(table)) | dict(overrides)
+    calibration = keys.pop("verify.calibration", None)
+    if calibration is not None:  # after the verifiers: other verifiers would annul it
+        keys["verify.calibration"] = calibration
     try:
         return load_policy(None, keys)
     except PolicyError as error:
@@ -113,7 +116,21 @@ def _read(path: Traversable) -> dict[str, Any]:
         raise PolicyError(error.strerror or str(error), str(path), "Check --policies") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
+    return _beside(path, table) if isinstance(path, Path) else table
+
+
+def _beside(policy: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """The table with the files that it names found from where the policy lies."""
+    adapters, verify = table.get("adapters"), table.get("verify")
+    if isinstance(adapters, dict):
+        table["adapters"] = {role: _path_beside(policy, file) for role, file in adapters.items()}
+    if isinstance(verify, dict) and verify.get("calibration", FIT) != FIT:
+        table["verify"] = verify | {"calibration": _path_beside(policy, verify["calibration"])}
     return table
+
+
+def _path_beside(policy: Path, file: Any) -> Any:
+    return str(policy.parent / Path(file).expanduser()) if isinstance(file, str) else file
 
 
 def _laid_over(table: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
