@@ -18,7 +18,7 @@ class Change(msgspec.Struct, frozen=True):
     """A policy in two reports: accuracies over all problems of each, tokens a problem, and B minus A.
 
     `paired` is over the `n` problems that both hold, with McNemar's p; where there are none `unpaired` is in points
-    (Newcombe 1998a, method 10: independent samples). A policy that a report does not have is None there.
+    (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10). A policy that a report does not have is None there.
     """
 
     name: str
