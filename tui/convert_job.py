@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+# Not `-m`: that looks into the current folder first, and many a folder holds another one named models.
+PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from convert.cli import main; sys.exit(main(sys.argv[1:]))"
 PROGRESS = re.compile(r"(?P<part>.+): (?P<percent>\d+)%")
 REGISTERED = re.compile(r"registered: .* --model (?P<name>\S+) ")
 
@@ -29,7 +31,7 @@ class Order(NamedTuple):
 
     def command(self) -> list[str]:
         flags = ["--base", self.base, "--to", self.types, "--out", str(self.out)]
-        return [sys.executable, "-m", "convert.cli", "all", str(self.adapter), *flags]
+        return [sys.executable, "-c", PROGRAM, "all", str(self.adapter), *flags]
 
 
 class Outcome(NamedTuple):

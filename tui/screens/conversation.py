@@ -121,6 +121,7 @@ class ConversationScreen(Screen[None]):
         before = self.turns()
         turn = await self.talk.ask(question, kind)
         await self.query_one("#thread").mount(self._card(turn))
+        self.query_one(Prompt).focus(scroll_visible=False)
         self.query_one("#cards", VerticalScroll).anchor()
         self._show_title()
         self.talk.answer(turn, before, policy)

@@ -62,6 +62,7 @@ class ConvertScreen(Screen[ModelChoice | None]):
         yield LiteralTable(COLUMNS, styles=STYLES, id="findings")
         yield Log(id="log")
         yield ProgressBar(total=100, id="progress", show_eta=False)
+        yield Static("", id="detail", markup=False)
         yield Static("Enter in a field checks what would fail", id="told", markup=False)
         yield Footer()
 
@@ -73,8 +74,11 @@ class ConvertScreen(Screen[ModelChoice | None]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        if self._job is None:
-            self._check(self._order())
+        order = self._order()
+        if self._job is None and order.adapter.name and order.base:
+            self._check(order)
+        elif self._job is None:
+            self._tell("Name an adapter and its base first")
 
     @work(exclusive=True, group="check")
     async def _check(self, order: Order) -> None:
@@ -99,8 +103,9 @@ class ConvertScreen(Screen[ModelChoice | None]):
     @on(DataTable.RowHighlighted)
     def _describe(self, event: DataTable.RowHighlighted) -> None:
         rule = self._rules.get(event.row_key.value or "")
-        if rule and self._job is None:
-            self._tell(f"{rule.what}. {rule.remedy}" if rule.remedy else rule.what)
+        if rule:
+            text = f"{rule.what}. {rule.remedy}" if rule.remedy else rule.what
+            self.query_one("#detail", Static).update(literal(text))
 
     # -- convert ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +167,7 @@ class ConvertScreen(Screen[ModelChoice | None]):
 
     def _show_log(self, shown: bool) -> None:
         self.query_one("#log").display = self.query_one("#progress").display = shown
-        self.query_one("#findings").display = not shown
+        self.query_one("#findings").display = self.query_one("#detail").display = not shown
         if shown:
             self.query_one(Log).clear().focus()
 

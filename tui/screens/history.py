@@ -51,7 +51,8 @@ class HistoryScreen(Screen[str | None]):
         yield Label(Content("History"), classes="title")
         yield Input(placeholder="search what was asked and answered", id="search", compact=True)
         yield LiteralTable(COLUMNS, id="conversations")
-        yield Static(self._history.notice, id="told", markup=False)
+        yield Static(id="detail", markup=False)
+        yield Static(literal(self._history.notice), id="told", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -74,7 +75,7 @@ class HistoryScreen(Screen[str | None]):
     def _show_excerpt(self, event: DataTable.RowHighlighted) -> None:
         found = self._found.get(event.row_key.value or "")
         if found:
-            self.query_one("#told", Static).update(literal(found.excerpt))
+            self.query_one("#detail", Static).update(literal(found.excerpt))
 
     def action_leave(self) -> None:
         """Out of the search first, if one is on."""

@@ -68,6 +68,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
         yield LiteralTable(MODELS, styles=STYLES, id="models")
         yield LiteralTable(ADAPTERS, styles=STYLES, id="adapters")
         yield ProgressBar(id="progress", show_eta=True)
+        yield Static(id="detail", markup=False)
         yield Static(id="told", markup=False)
         yield Footer()
 
@@ -92,8 +93,8 @@ class ModelsScreen(Screen[ModelChoice | None]):
     @on(DataTable.RowHighlighted, "#models")
     def _describe(self, event: DataTable.RowHighlighted) -> None:
         row = self._models.get(event.row_key.value or "")
-        if row and self._pull is None:
-            self._tell(_description(row))
+        if row:
+            self.query_one("#detail", Static).update(literal(_description(row)))
             self._list_adapters(row)
 
     @work(exclusive=True, group="adapters")
@@ -147,11 +148,11 @@ class ModelsScreen(Screen[ModelChoice | None]):
         try:
             path = await asyncio.to_thread(self._pull.run, self._show_progress)
         except UserError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self._tell(str(error))
         except Stopped:
-            self.notify("Stopped. The next pull goes on from here")
+            self._tell("Stopped. The next pull goes on from here")
         else:
-            self.notify(f"{row.title} is here: {path}", markup=False)
+            self._tell(f"{row.title} is here: {path}")
             self._list()
         finally:
             bar.display, self._pull = False, None

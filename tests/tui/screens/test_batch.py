@@ -108,7 +108,7 @@ def test_the_table_fills_and_the_run_folder_is_that_of_the_command_line(
     run = Path("runs/problems")
     answers = {trace.id: trace.answer for trace in read_traces(run)}
     assert answers == {"right": "4", "wrong": "6", "open": "6", "fail": None}
-    assert json.loads((run / "summary.json").read_text())["problems"] == 3
+    assert json.loads((run / "summary.json").read_text())["problems"] == 4
     assert read_manifest(run).context == 2048
 
     monkeypatch.setattr(setup, "model_of", lambda options: Path("model.gguf"))

@@ -80,7 +80,7 @@ def test_a_search_narrows_the_list_and_escape_leaves_it_then_the_screen(screen: 
 def test_what_was_found_is_shown_beneath(screen: HistoryScreen) -> None:
     async def act(pilot: Pilot[None]) -> None:
         await pilot.press("slash", *"boxes", "enter")
-        await until(pilot, lambda: "7 boxes?" in str(pilot.app.screen.query_one("#told", Static).render()))
+        await until(pilot, lambda: "7 boxes?" in str(pilot.app.screen.query_one("#detail", Static).render()))
 
     drive(screen, act)
 

@@ -13,7 +13,6 @@ from tests.tui.host import STILL_OPEN, drive, services, until
 from tests.tui.snapshots import assert_looks_as_before, screen_text
 from tui.screens.settings import SettingsScreen
 
-
 # Given, so that a change of the defaults changes no picture.
 POLICY = load_policy(
     None,
