@@ -1,4 +1,4 @@
-"""Finds models, and fetches one from the hub where the user asked for it: the only door to huggingface_hub.
+"""Finds models, and fetches what the user asked for from the hub: the only door to huggingface_hub and datasets.
 
 `resolve` stays off the network unless `confirm_pull` is given and says yes. A file gets its final name only when it is
 whole and its SHA-256 is right; until then it is a `.part`, which the next pull continues.
@@ -46,6 +46,7 @@ __all__ = [
     "locate",
     "models_dir",
     "pull",
+    "pull_dataset",
     "read_adapter",
     "read_header",
     "resolve",
@@ -138,6 +139,19 @@ def resolve_base(name_or_path: str, *, fetch: bool = False) -> Path:
         cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
         raise _hub_error(cause if isinstance(cause, Exception) else error, name_or_path, "add --fetch") from error
     return Path(found)
+
+
+def pull_dataset(repo: str, config: str | None, split: str) -> list[dict[str, Any]]:
+    """The rows of a split of a data set. Raises ModelError."""
+    try:
+        import datasets
+    except ImportError as error:
+        next_ = "Install it: pip install 'score-local[datasets]'"
+        raise ModelError("the library datasets is not installed", repo, next_) from error
+    try:
+        return [dict(row) for row in datasets.load_dataset(repo, config, split=split)]
+    except (OSError, ValueError) as error:  # what it raises of its own derives from these
+        raise _hub_error(error, f"datasets/{repo}", "the same command") from error
 
 
 def _fetch(entry: Entry, target: Path, progress: Progress | None) -> Path:

@@ -63,6 +63,7 @@ DOORS = {
     "bitsandbytes": ["score_local/train/", "score_local/engine/transformers", "convert/verify.py"],
     "textual": ["tui/"],
     "huggingface_hub": ["score_local/catalog.py"],
+    "datasets": ["score_local/catalog.py"],
     "math_verify": ["score_local/answers/expression.py"],
     "gguf": ["score_local/gguf_file.py", "convert/"],
     **{name: NETWORK for name in ("socket", "http", "urllib", "requests", "httpx")},

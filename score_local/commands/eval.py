@@ -20,7 +20,7 @@ from score_local.errors import InputError, RunError
 from score_local.evaluate import compare
 from score_local.evaluate.calibrate import Choices
 from score_local.evaluate.calibration_rows import to_report_on
-from score_local.evaluate.datasets import read_dataset
+from score_local.evaluate.datasets import located, read_dataset
 from score_local.evaluate.policy_sets import policies_of
 from score_local.evaluate.report import read_report, report_of, summary_of
 from score_local.problem import Problem
@@ -71,7 +71,7 @@ def _failed(traces: Traces) -> int:
 
 def _problems(options: argparse.Namespace) -> list[Problem]:
     """The problems that have a gold answer: of the others nothing can be said. Raises InputError."""
-    file = read_dataset(options.dataset)
+    file = read_dataset(located(options.dataset, pull=options.pull))
     for fault in file.faults:
         print(f"score-local: {fault}", file=sys.stderr)
     found = [problem for problem in file.problems if problem.answer is not None][: options.limit]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+ON_HUB = ("gsm8k", "math", "svamp", "mawps", "commonsense_qa", "riddle_sense", "qasc")
 FIT_ON = ("half", "other-half")
 EPILOG = """examples:
   score-local eval dev.jsonl --model qwen2.5-coder-0.5b --out evals/dev
@@ -17,7 +18,14 @@ every reply is kept in DIR/replies.jsonl: other policies, and a report written a
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.description = "Runs policies side by side on the same problems and writes a report folder."
     command.epilog, command.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
-    command.add_argument("dataset", nargs="?", metavar="DATASET", help="a file of problems with gold answers")
+    command.add_argument(
+        "dataset",
+        nargs="?",
+        metavar="DATASET",
+        help="a file or folder of problems with gold answers, as published; - "
+        f"for stdin; or one of the hub: {', '.join(ON_HUB)}",
+    )
+    command.add_argument("--pull", action="store_true", help="fetch a data set of the hub that is not here yet")
     command.add_argument("--out", metavar="DIR", help="the report's folder")
     command.add_argument(
         "--policies",

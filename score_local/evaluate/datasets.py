@@ -18,10 +18,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from score_local import answers
+from score_local import answers, catalog
+from score_local.append_only import write_error
 from score_local.errors import InputError
 from score_local.problem_files import ProblemFile, read_problems
 from score_local.problem_records import Record
+from score_local.runs import write_whole
 
 
 class OnHub(NamedTuple):
@@ -57,6 +59,28 @@ def read_dataset(path: str) -> ProblemFile:
     if not problems:
         raise faults[0]
     return ProblemFile(problems, faults)
+
+
+def located(name: str, *, pull: bool) -> str:
+    """A path as it is; for a name of ON_HUB, the file that a pull left, or leaves now where `pull` allows the network.
+
+    Raises InputError where it is not here, ModelError where it cannot be fetched, RunError where it cannot be written.
+    """
+    if name not in ON_HUB or Path(name).exists():
+        return name
+    file = catalog.models_dir() / "datasets" / f"{name}.jsonl"
+    if file.exists():
+        return str(file)
+    if not pull:
+        raise InputError("is not on this machine", name, "Fetch it from the hub: add --pull")
+    rows = catalog.pull_dataset(*ON_HUB[name])
+    named = (row if _NAMES & row.keys() else {"id": f"{name}-{number}", **row} for number, row in enumerate(rows))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(file, error) from error
+    write_whole(file, b"".join(msgspec.json.encode(row) + b"\n" for row in named))
+    return str(file)
 
 
 def ordinary(record: Record) -> Record:
@@ -146,6 +170,7 @@ def _calc(record: Record) -> Record:
     return {"id": record.get("id"), "question": record["question"], "answer": record["result"]}
 
 
+_NAMES = {"id", "ID", "iIndex", "unique_id"}
 _SHAPES: tuple[tuple[frozenset[str], Callable[[Record], Record]], ...] = (
     (frozenset({"problem", "solution"}), _math),
     (frozenset({"Body", "Question"}), _svamp),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from score_local.errors import InputError
-from score_local.evaluate.datasets import ON_HUB, read_dataset
+from score_local.commands import eval_options
+from score_local.errors import InputError, ModelError
+from score_local.evaluate.datasets import ON_HUB, located, read_dataset
 from score_local.problem import Problem
 from score_local.problem_files import read_problems
 
@@ -198,5 +201,51 @@ def test_a_list_from_stdin() -> None:
     assert "stdin:2: not a JSON object" in str(found.faults[0])
 
 
-def test_every_data_set_of_the_issue_is_on_the_hub() -> None:
-    assert set(ON_HUB) == {"gsm8k", "math", "svamp", "mawps", "commonsense_qa", "riddle_sense", "qasc"}
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str | None, str]]:
+    """A library `datasets` that knows a split of two rows; what was asked of it."""
+    asked: list[tuple[str, str | None, str]] = []
+
+    def load_dataset(repo: str, config: str | None, split: str) -> list[dict[str, str]]:
+        asked.append((repo, config, split))
+        if repo != "openai/gsm8k":
+            raise ConnectionError("cannot be reached")
+        return [{"question": "One?", "answer": "#### 1"}, {"question": "Two?", "answer": "#### 2"}]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path))
+    return asked
+
+
+def test_a_data_set_is_fetched_once_and_only_on_request(hub: list[tuple[str, str | None, str]]) -> None:
+    with pytest.raises(InputError, match=r"gsm8k: is not on this machine.*add --pull"):
+        located("gsm8k", pull=False)
+    assert hub == []
+    for pull in (True, True, False):
+        problems = read_dataset(located("gsm8k", pull=pull)).problems
+        assert problems == (Problem("gsm8k-0", "One?", "1"), Problem("gsm8k-1", "Two?", "2"))
+    assert hub == [("openai/gsm8k", "main", "test")]
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_hub_that_cannot_be_reached_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="datasets/allenai/qasc: the hub cannot be reached"):
+        located("qasc", pull=True)
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path))
+    with pytest.raises(ModelError, match=r"pip install 'score-local\[datasets\]'"):
+        located("math", pull=True)
+
+
+def test_a_file_is_meant_before_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("math").write_text('{"question": "One?"}\n')
+    assert located("math", pull=True) == "math" and located("other.jsonl", pull=True) == "other.jsonl"
+
+
+def test_every_data_set_has_its_name_in_the_help() -> None:
+    assert tuple(ON_HUB) == eval_options.ON_HUB
