@@ -102,8 +102,7 @@ def _refined(case: Case) -> Steps[tuple[Round, list[Candidate]]]:
     vote, candidates = policy.vote, [_initial(case)]
     if refined:
         candidates.append(Candidate("refinement", refined.attempt.answer, vote.refinement))
-    stated = stated_answers(case)
-    candidates += [Candidate("program", answer, vote.program / len(stated)) for answer in stated]
+    candidates += [Candidate("program", answer, vote.program) for answer in stated_answers(case)]
     return round_, candidates + _samples(case, 0, len(case.shared.samples))
 
 
