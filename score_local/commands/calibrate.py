@@ -93,8 +93,9 @@ def _write_plots(out: Path, report: Report) -> bool:
 
     if not calibration_plots.can_plot():
         return False
-    write_whole(out.with_name(f"{out.stem}-reliability.png"), calibration_plots.reliability_diagram(report))
-    write_whole(out.with_name(f"{out.stem}-roc.png"), calibration_plots.roc_diagram(report))
+    reliability = calibration_plots.reliability_diagram({"all signals": report.reliability})
+    write_whole(out.with_name(f"{out.stem}-reliability.png"), reliability)
+    write_whole(out.with_name(f"{out.stem}-roc.png"), calibration_plots.roc_diagram(report.roc))
     return True
 
 

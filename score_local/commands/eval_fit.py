@@ -82,5 +82,6 @@ def _write(path: Path, calibration: Calibration, report: calibration_report.Repo
     write_whole(path.with_suffix(".md"), calibration_tables.text(calibration, report).encode() + b"\n")
     write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if calibration_plots.can_plot():
-        write_whole(path.with_name(f"{path.stem}-reliability.png"), calibration_plots.reliability_diagram(report))
-        write_whole(path.with_name(f"{path.stem}-roc.png"), calibration_plots.roc_diagram(report))
+        reliability = calibration_plots.reliability_diagram({"all signals": report.reliability})
+        write_whole(path.with_name(f"{path.stem}-reliability.png"), reliability)
+        write_whole(path.with_name(f"{path.stem}-roc.png"), calibration_plots.roc_diagram(report.roc))

@@ -58,8 +58,7 @@ def _plots(report: Report) -> dict[str, bytes]:
             "score-local: no plots, as matplotlib is not installed: pip install 'score-local[plots]'", file=sys.stderr
         )
         return {}
-    plots = {"accuracy.png": report_plots.accuracy_plot(report)}
-    return plots | ({"gate.png": report_plots.gate_plot(report.fits)} if report.fits else {})
+    return report_plots.plots(report)
 
 
 def _of_calibrations(folder: Path, fits: Mapping[str, Fit]) -> Sequence[str]:

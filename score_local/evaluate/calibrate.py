@@ -129,6 +129,6 @@ def _report(
         decided_by_cascade=reports.decided(rows, gated, threshold, unsolved),
         costs=reports.costs(rows, stages, ps, threshold),
         gate=tuple(gate_curve(rows, everyone.tolist(), choices.lowest)),
-        reliability=reports.reliability(rows, everyone),
+        reliability=reports.reliability(reports.incorrect(rows), everyone),
         roc=reports.roc_curves(rows, calibration.signals, {"all, calibrated": everyone, "cascade": gated}),
     )

@@ -141,12 +141,12 @@ def mean_quality(rows: Sequence[Row], signals: Sequence[str]) -> Quality:
     return quality(*_spoke(rows, [combined(row.signals, signals) for row in rows]))
 
 
-def reliability(rows: Sequence[Row], ps: Array) -> tuple[Bin, ...]:
+def reliability(labels: NDArray[np.bool_], ps: Array) -> tuple[Bin, ...]:
     """Ten bins of equal width, those without an attempt left out."""
-    bins, wrong, found = np.minimum((ps * BINS).astype(int), BINS - 1), incorrect(rows), list[Bin]()
+    bins, found = np.minimum((ps * BINS).astype(int), BINS - 1), list[Bin]()
     for index in np.unique(bins).tolist():
         here = bins == index
-        n, count = int(here.sum()), int(wrong[here].sum())
+        n, count = int(here.sum()), int(labels[here].sum())
         share = Share(count, n, count / n, metrics.wilson(count, n))
         found.append(Bin(index / BINS, (index + 1) / BINS, float(ps[here].mean()), share))
     return tuple(found)
@@ -156,7 +156,7 @@ def roc_curves(rows: Sequence[Row], signals: Sequence[str], believed: Mapping[st
     """A curve for each signal where it spoke, and for each of `believed`, over all rows; none for one class only."""
     heard = {name: _spoke(rows, [row.signal(name).p_incorrect for row in rows]) for name in signals}
     heard |= {name: (incorrect(rows), ps) for name, ps in believed.items()}
-    return {name: _roc(labels, ps) for name, (labels, ps) in heard.items() if 0 < labels.sum() < len(labels)}
+    return {name: roc(labels, ps) for name, (labels, ps) in heard.items() if 0 < labels.sum() < len(labels)}
 
 
 def incorrect(rows: Sequence[Row]) -> NDArray[np.bool_]:
@@ -164,7 +164,7 @@ def incorrect(rows: Sequence[Row]) -> NDArray[np.bool_]:
     return np.array([not row.right for row in rows], dtype=bool)
 
 
-def _roc(labels: NDArray[np.bool_], ps: Array) -> Curve:
+def roc(labels: NDArray[np.bool_], ps: Array) -> Curve:
     """(false alarms, hits) as shares, for every threshold from above the highest probability down; ties are one."""
     order = np.argsort(-ps, kind="stable")
     last = np.flatnonzero(np.diff(ps[order], append=-1.0))  # the last row of each tie

@@ -48,7 +48,7 @@ def thresholds(lowest: float = SCORE_LOWEST) -> list[float]:
     return [hundredths / 100 for hundredths in range(math.ceil(round(100 * lowest, 6)), 101)]
 
 
-def gate_point(rows: Sequence[Row], ps: Sequence[float], threshold: float) -> GatePoint:
+def gate_point(rows: Sequence[Row], ps: Sequence[float | None], threshold: float) -> GatePoint:
     """Counts what happens to the rows, whose probabilities are `ps`, at one threshold."""
     opened = [opens(threshold, p, row.attempt.answer) for row, p in zip(rows, ps, strict=True)]
     through = [row for row, open_ in zip(rows, opened, strict=True) if open_]
@@ -65,7 +65,7 @@ def gate_point(rows: Sequence[Row], ps: Sequence[float], threshold: float) -> Ga
     )
 
 
-def gate_curve(rows: Sequence[Row], ps: Sequence[float], lowest: float = SCORE_LOWEST) -> list[GatePoint]:
+def gate_curve(rows: Sequence[Row], ps: Sequence[float | None], lowest: float = SCORE_LOWEST) -> list[GatePoint]:
     """A point for each threshold, the lowest first."""
     return [gate_point(rows, ps, threshold) for threshold in thresholds(lowest)]
 

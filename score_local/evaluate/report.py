@@ -13,6 +13,7 @@ import msgspec
 from score_local.engine.protocol import Usage
 from score_local.errors import RunError
 from score_local.evaluate import metrics
+from score_local.evaluate.doubt import Doubt, doubt_of
 from score_local.evaluate.equal_tokens import EqualTokens, equal_tokens
 from score_local.evaluate.gate import GatePoint
 from score_local.evaluate.summary import Summary, summarize
@@ -44,7 +45,7 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A calibration that was fitted: on how many first solutions, what the safety rule said of it, what its
-    probabilities are worth on the problems of the report, and what each threshold does to those."""
+    probabilities are worth on the problems of the report, and what each threshold does to those, votes included."""
 
     n: int
     threshold: float
@@ -67,6 +68,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     adapters: dict[str, FileHash]
     summary: Summary
     same_tokens: EqualTokens | None
+    doubt: Doubt | None
     marks: str
 
 
@@ -126,7 +128,8 @@ def _result(
     refined: Mapping[tuple[bytes, str], Attempt],
 ) -> Result:
     summary, refiner = summary_of(manifest.policy, traces), _refiner(manifest)
-    known = [_refined(trace, refined.get((refiner, trace.id))) for trace in traces]
+    refinements = [refined.get((refiner, trace.id)) for trace in traces]
+    known = [_as_oracle_sees(trace, refinement) for trace, refinement in zip(traces, refinements, strict=True)]
     oracle = summary_of(manifest.policy, known).oracle
     gain, possible = summary.final.count - summary.initial.count, oracle.ceiling.count - summary.initial.count
     oracle = msgspec.structs.replace(oracle, recovered=metrics.ratio(gain, possible))
@@ -136,6 +139,7 @@ def _result(
         adapters=manifest.adapters,
         summary=msgspec.structs.replace(summary, oracle=oracle),
         same_tokens=None if name in rungs else equal_tokens(traces, rungs),
+        doubt=doubt_of(traces, refinements),
         marks="".join(map(_mark, traces)),
     )
 
@@ -157,8 +161,8 @@ def _refiner(manifest: Manifest) -> bytes:
     return msgspec.json.encode((policy.seed, policy.thinking, policy.solve, policy.refine.sampling, adapters))
 
 
-def _refined(trace: Trace, refinement: Attempt | None) -> Trace:
-    """The trace as SCORE's oracle sees it: the first solution, and the refinement whichever policy had it written."""
+def _as_oracle_sees(trace: Trace, refinement: Attempt | None) -> Trace:
+    """The first solution, and its refinement whichever policy had it written: SCORE's oracle knows no votes."""
     if trace.initial is None:
         return trace
     rounds = (Round(None, (), refinement=refinement),)

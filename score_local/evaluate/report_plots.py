@@ -1,14 +1,15 @@
-"""The pictures of a report as PNG: accuracy against generated tokens, and what each threshold fixes and breaks.
-
-Reliability diagrams and ROC curves are those of the calibrations (`calibration_plots`).
-"""
+"""The pictures of a report as PNG: accuracy against generated tokens, what each threshold fixes and breaks, and how far
+the verdicts can be believed."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from score_local.evaluate.report import Fit, Report, Result
+from score_local.evaluate import calibration_plots
+from score_local.evaluate.gate import GatePoint
+from score_local.evaluate.report import Report, Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,18 +37,36 @@ def accuracy_plot(report: Report) -> bytes:
     return _png(figure)
 
 
-def gate_plot(fits: dict[str, Fit]) -> bytes:
-    """How many wrong answers the gate of each calibration fixes, and how many right ones it breaks, by threshold."""
+def gate_plot(gates: Mapping[str, Sequence[GatePoint]]) -> bytes:
+    """How many wrong answers the gate of each policy fixes, and how many right ones it breaks, by threshold."""
     figure = _figure()
     axes = figure.subplots()
-    for number, (name, fit) in enumerate(fits.items()):
-        thresholds = [point.threshold for point in fit.gate]
-        axes.plot(thresholds, [point.fixed for point in fit.gate], color=f"C{number}", label=f"{name}: fixed")
-        axes.plot(thresholds, [p.broken for p in fit.gate], color=f"C{number}", linestyle="--", label=f"{name}: broken")
-        axes.axvline(fit.threshold, color=f"C{number}", linewidth=0.6, linestyle=":")
+    for number, (name, gate) in enumerate(gates.items()):
+        thresholds, colour = [point.threshold for point in gate], f"C{number}"
+        axes.plot(thresholds, [point.fixed for point in gate], color=colour, label=f"{name}: fixed")
+        axes.plot(thresholds, [point.broken for point in gate], color=colour, linestyle="--", label=f"{name}: broken")
     axes.set(xlabel="threshold: the gate opens at P(incorrect) or above", ylabel="problems")
     axes.legend(frameon=False, fontsize="small")
     return _png(figure)
+
+
+def plots(report: Report) -> dict[str, bytes]:
+    """All pictures of a report by file name, those left out for which nobody doubts. The oracle is no opinion."""
+    doubts = {
+        result.name: result.doubt
+        for result in report.results
+        if result.doubt and result.policy.method == "refine" and "oracle" not in result.policy.verify.verifiers
+    }
+    found = {"accuracy.png": accuracy_plot(report)}
+    gates = {name: doubt.gate for name, doubt in doubts.items() if doubt.gate}
+    gates |= {name: fit.gate for name, fit in report.fits.items()}
+    if gates:
+        found["gate.png"] = gate_plot(gates)
+    if doubts:
+        reliability = {name: doubt.reliability for name, doubt in doubts.items()}
+        found["reliability.png"] = calibration_plots.reliability_diagram(reliability)
+        found["roc.png"] = calibration_plots.roc_diagram({name: d.roc for name, d in doubts.items() if d.roc})
+    return found
 
 
 def _tokens(result: Result) -> float:

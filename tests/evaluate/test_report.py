@@ -140,9 +140,26 @@ def test_every_number_of_the_method_has_its_column() -> None:
     assert "[gated](calibrations/gated.md): refinement is on" in shown
 
 
+def test_what_every_threshold_would_do_is_known_from_all_refinements() -> None:
+    doubts = {result.name: result.doubt for result in report().results}
+    assert doubts["solve"] is None
+    gated = doubts["gated"]
+    assert gated is not None
+    # p is 0.9 for two wrong ones, of which one is repaired into another wrong answer and one stays as it was
+    opened = {point.threshold: (point.opened, point.fixed, point.broken) for point in gated.gate}
+    assert opened[0.0] == (6, 2, 0) and opened[0.5] == opened[0.9] == (2, 0, 0) and opened[0.91] == (0, 0, 0)
+    assert gated.roc == ((0.0, 0.0), (0.0, 0.5), (1.0, 1.0))
+    assert [(round(b.believed, 6), b.incorrect.count, b.incorrect.n) for b in gated.reliability] == [
+        (0.1, 2, 4), (0.9, 2, 2)
+    ]  # fmt: skip
+
+
 def test_pictures_are_png() -> None:
     pytest.importorskip("matplotlib")
-    for content in (report_plots.accuracy_plot(report()), report_plots.gate_plot({"gated": FIT})):
+    found = report_plots.plots(report())
+    assert set(found) == {"accuracy.png", "gate.png", "reliability.png", "roc.png"}
+    assert set(report_plots.plots(small("++-"))) == {"accuracy.png"}
+    for content in found.values():
         assert content.startswith(b"\x89PNG") and len(content) > 5000
 
 
