@@ -7,6 +7,7 @@ happens is told by calls from the solving thread.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,11 +18,12 @@ from score_local.commands.solving import solve_into, sum_up
 from score_local.engine.protocol import Engine
 from score_local.errors import InputError
 from score_local.policy import Policy
-from score_local.problem import Problem
+from score_local.problem import CHOICE_LETTERS, Problem
 from score_local.problem_files import read_problems
-from score_local.runs import read_traces, start_run
+from score_local.runs import read_manifest, read_traces, start_run
 from score_local.schedule import Event, PhaseBegan, Scheduler
 from score_local.trace import Trace
+from tui.records import Turn, new_id
 
 
 class Batch(NamedTuple):
@@ -47,6 +49,26 @@ def open_batch(file: str, folder: Path) -> Batch:
     found = read_problems(str(Path(file).expanduser()))
     traces = {trace.id: trace for trace in read_traces(folder)}
     return Batch(folder, found.problems, found.faults, traces)
+
+
+def gate_of(batch: Batch) -> float:
+    """The threshold of the run. Raises RunError."""
+    return read_manifest(batch.folder).policy.verify.gate
+
+
+def turn_of(problem: Problem, trace: Trace) -> Turn:
+    """A problem of a run as a turn that a person may go on with; its conversation is yet to be named."""
+    choices = (f"{letter}. {text}" for letter, text in zip(CHOICE_LETTERS, problem.choices, strict=False))
+    return Turn(
+        id=new_id(),
+        conversation="",
+        question="\n".join([problem.question, *choices]),
+        trace=trace,
+        state="failed" if trace.status == "failed" else "done",
+        answer=trace.answer,
+        error=trace.error,
+        created=time.time(),
+    )
 
 
 def folder_of(file: str) -> Path:

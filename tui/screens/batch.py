@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -26,8 +27,10 @@ from score_local.errors import EngineError, UserError
 from score_local.evaluate.tables import problem_row
 from score_local.problem import Problem
 from score_local.trace import Trace
-from tui.batch_job import Batch, BatchJob, Solver, folder_of, open_batch
+from tui.batch_job import Batch, BatchJob, Solver, folder_of, gate_of, open_batch, turn_of
+from tui.history import History
 from tui.literal import literal
+from tui.records import Turn
 from tui.screens.paths import PathSuggester
 from tui.screens.table import Column, LiteralTable
 from tui.screens.trace import TraceScreen
@@ -47,8 +50,11 @@ STYLES = {"✓": "green", "✗": "red", "?": "yellow", "failed": "red", "refined
 WAITING = "waiting"
 
 
-class BatchScreen(Screen[None]):
-    """Ends when it is closed; what was solved by then is in the run folder."""
+class BatchScreen(Screen[str | None]):
+    """Ends with the id of a conversation, where the person goes on with a problem; else None.
+
+    What was solved by then is in the run folder.
+    """
 
     CSS_PATH = "screens.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,6 +81,7 @@ class BatchScreen(Screen[None]):
         super().__init__()
         self._services, self._file = services, file
         self._batch: Batch | None = None
+        self._proposed: Path | None = None
         self._job: BatchJob | None = None
         self._solving: Worker[None] | None = None
         self._pace = Tally(0)
@@ -108,12 +115,15 @@ class BatchScreen(Screen[None]):
             self._tell("A batch runs: pause it first")
             return
         file, folder = (self.query_one(name, Input).value.strip() for name in ("#file", "#folder"))
-        target = Path(folder).expanduser() if folder else folder_of(file)
+        proposed = folder in ("", str(self._proposed))  # for another file, another folder
+        target = folder_of(file) if proposed else Path(folder).expanduser()
         try:
             self._batch = batch = await asyncio.to_thread(open_batch, file, target)
         except UserError as error:
             self._tell(str(error))
             return
+        if proposed:
+            self._proposed = target
         self.query_one("#folder", Input).value = str(target)
         table = self.query_one(LiteralTable)
         table.fill((problem.id, _cells(problem, batch.traces.get(problem.id))) for problem in batch.problems)
@@ -178,19 +188,30 @@ class BatchScreen(Screen[None]):
     # -- looking ----------------------------------------------------------------------------------------------------
 
     @on(DataTable.RowSelected)
-    def _show_problem(self, event: DataTable.RowSelected) -> None:
-        trace = self._batch and self._batch.traces.get(event.row_key.value or "")
-        if trace:
-            self.app.push_screen(TraceScreen(trace))
-        else:
+    @work
+    async def _show_problem(self, event: DataTable.RowSelected) -> None:
+        batch, key = self._batch, event.row_key.value or ""
+        if batch is None or key not in batch.traces:
             self._tell("It is not solved yet")
+            return
+        problem = next(problem for problem in batch.problems if problem.id == key)
+        try:
+            shown = TraceScreen(turn_of(problem, batch.traces[key]), gate_of(batch))
+            turn = await self.app.push_screen_wait(shown)
+            if turn:
+                await self._leave(await asyncio.to_thread(_kept, self._services.history, turn))
+        except UserError as error:
+            self._tell(str(error))
 
     @work
     async def action_leave(self) -> None:
+        await self._leave(None)
+
+    async def _leave(self, conversation: str | None) -> None:
         if self._job and self._solving:
             self._job.cancel()
             await self._solving.wait()
-        self.dismiss(None)
+        self.dismiss(conversation)
 
     def on_unmount(self) -> None:
         if self._job:  # the app ends; what failed because its engine closes must not get into the run
@@ -202,6 +223,13 @@ class BatchScreen(Screen[None]):
 
     def _tell(self, text: str) -> None:
         self.query_one("#told", Static).update(literal(text))
+
+
+def _kept(history: History, turn: Turn) -> str:
+    """The id of a new conversation that begins with the turn. Raises HistoryError."""
+    conversation = history.create()
+    history.save_turn(msgspec.structs.replace(turn, conversation=conversation.id))
+    return conversation.id
 
 
 def _opened(batch: Batch) -> str:

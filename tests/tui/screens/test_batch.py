@@ -19,13 +19,15 @@ from score_local.engine.protocol import Request, Score
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import EngineError, RunError
 from score_local.policy import load_policy
+from score_local.problem import Problem
 from score_local.runs import read_manifest, read_traces
 from score_local.trace import Trace
-from tests.tui.host import STILL_OPEN, drive, services, until
+from tests.tui.host import drive, services, until
 from tests.tui.snapshots import assert_looks_as_before, screen_text
-from tui.batch_job import BatchJob, Solver, open_batch
+from tui.batch_job import BatchJob, Solver, open_batch, turn_of
 from tui.screens.batch import BatchScreen
 from tui.screens.table import LiteralTable
+from tui.turns import problem_of
 
 POLICY = load_policy(None, {"verify.verifiers": ["self"]})
 PROBLEMS = [
@@ -174,7 +176,9 @@ def test_an_app_that_ends_cancels_its_batch() -> None:
     assert all(trace.status == "solved" for trace in read_traces(Path("runs/many")))
 
 
-def test_a_problem_is_opened(engine: ScriptedEngine) -> None:
+def test_a_problem_is_opened_as_a_card_and_gone_on_with(engine: ScriptedEngine) -> None:
+    screen = screen_with(engine)
+
     async def act(pilot: Pilot[None]) -> None:
         await opened(pilot)
         await pilot.press("enter")
@@ -183,11 +187,47 @@ def test_a_problem_is_opened(engine: ScriptedEngine) -> None:
         await says(pilot, "Done")
         await pilot.press("down", "enter")
         await says(pilot, "Problem wrong")
+        await says(pilot, "Refined solution")
         assert "What is [bold]3 + 3[/]?" in screen_text(pilot.app)
+        await pilot.press("r")
+        await says(pilot, "o opens it in a conversation")
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, BatchScreen))
+        await until(pilot, lambda: pilot.app.screen is screen)
+        await pilot.press("enter")
+        await says(pilot, "Problem wrong")
+        await pilot.press("o")
+        await until(pilot, lambda: screen not in pilot.app.screen_stack)
 
-    assert drive(screen_with(engine), act) is STILL_OPEN
+    key = drive(screen, act)
+    (turn,) = screen._services.history.turns(key)
+    assert (turn.question, turn.answer, turn.state) == ("What is [bold]3 + 3[/]?", "6", "done")
+    assert turn.trace and turn.trace.refined and screen._services.history.conversation(key).title == turn.question
+
+
+def test_a_choice_problem_keeps_its_choices_and_a_failed_one_its_error() -> None:
+    problem = Problem("p", "Which?", choices=("red", "blue"), kind="choice")
+    turn = turn_of(problem, Trace(id="p", question="Which?", status="failed", error="too long"))
+    assert (turn.question, turn.state, turn.error) == ("Which?\nA. red\nB. blue", "failed", "too long")
+    assert problem_of(turn).choices == problem.choices
+
+
+def test_another_file_gets_another_folder(engine: ScriptedEngine) -> None:
+    many(Path("many.jsonl"), 3)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        for file, folder, count, target in (
+            ("many.jsonl", "runs/problems", 3, "runs/many"),
+            ("problems.jsonl", "mine", 4, "mine"),
+            ("many.jsonl", "mine", 3, "mine"),
+        ):
+            pilot.app.screen.query_one("#folder", Input).value = folder
+            pilot.app.screen.query_one("#file", Input).focus().value = file
+            await pilot.press("enter")
+            await opened(pilot, count)
+            await until(pilot, lambda target=target: pilot.app.screen.query_one("#folder", Input).value == target)
+
+    drive(screen_with(engine), act)
 
 
 def test_a_run_can_be_looked_at_without_a_model(engine: ScriptedEngine) -> None:
