@@ -106,7 +106,8 @@ class Judge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole policy. `method` is what is done with solution, verdict and refinement: SCORE's `refine`, or a vote.
 
-    `adapters` maps a role (solver, verifier, refiner) to a LoRA GGUF or an adapter folder.
+    `adapters` maps a role (solver, verifier, refiner) to a LoRA GGUF or an adapter folder. With `other_base` they may
+    have been made for another file of the same shape, such as another quantisation.
     """
 
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -118,6 +119,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vote: Vote = Vote()
     judge: Judge | None = None
     adapters: dict[Literal["solver", "verifier", "refiner"], str] = {}
+    other_base: bool = False
 
     def adapter(self, role: Literal["solver", "verifier", "refiner"]) -> str | None:
         """The name under which the engine knows the adapter of a role; None: the base model plays it."""

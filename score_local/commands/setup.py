@@ -100,7 +100,7 @@ def adapters_of(policy: Policy, model: Path) -> dict[str, AdapterInfo]:
     header = catalog.read_header(model)
     found = {str(role): catalog.read_adapter(Path(path)) for role, path in policy.adapters.items()}
     for adapter in found.values():
-        catalog.check_adapter_fits(adapter, header)
+        catalog.check_adapter_fits(adapter, header, accept_other_base=policy.other_base)
     return found
 
 
