@@ -48,8 +48,8 @@ class ScoreApp(App[None]):
         Binding("f3", "history", "History"),
         Binding("f4", "settings", "Settings"),
         Binding("f5", "reload", "Load again", show=False),
-        Binding("f6", "batch", "Batch"),
-        Binding("f7", "convert", "Convert", show=False),
+        Binding("f6", "batch", "Batch", priority=True),  # the prompt would take it, and F7, to select text
+        Binding("f7", "convert", "Convert", show=False, priority=True),
         Binding("ctrl+n", "new", "New"),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
@@ -60,11 +60,11 @@ class ScoreApp(App[None]):
         self.services = Services(
             setup.history, setup.policy, setup.policy_path, setup.open_engine, self._tell, context=setup.context
         )
-        self.talk = ConversationScreen(self.services)
+        self.conversation = ConversationScreen(self.services)
         self.set_class(setup.ascii_only, "-ascii")
 
     def get_default_screen(self) -> Screen[None]:
-        return self.talk
+        return self.conversation
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
@@ -102,16 +102,16 @@ class ScoreApp(App[None]):
             await self._load(choice.model, self._adapted(choice.adapters))
 
     async def _load(self, model: Path, policy: Policy) -> None:
-        self.talk.load_share = 0.0
+        self.conversation.load_share = 0.0
         try:
             await self.services.load(model, policy, self._progress)
         except UserError as error:
             self._tell(f"{error}. F2 chooses another model", "error")
         finally:
-            self.talk.load_share = None
+            self.conversation.load_share = None
 
     def _progress(self, share: float) -> None:
-        self.talk.load_share = share
+        self.conversation.load_share = share
 
     def _adapted(self, adapters: dict[str, Path]) -> Policy:
         import msgspec
@@ -142,7 +142,7 @@ class ScoreApp(App[None]):
 
         key = await self.push_screen_wait(HistoryScreen(self.services))
         if key:
-            await self.talk.open(key)
+            await self.conversation.open(key)
 
     @work
     async def action_settings(self) -> None:
@@ -156,9 +156,7 @@ class ScoreApp(App[None]):
                 self._tell(str(error), "error")
 
     def action_batch(self) -> None:
-        from tui.screens.batch import BatchScreen
-
-        self.push_screen(BatchScreen(self.services))
+        self.conversation.open_batch()
 
     @work
     async def action_convert(self) -> None:
@@ -177,7 +175,7 @@ class ScoreApp(App[None]):
 
     @work
     async def action_new(self) -> None:
-        await self.talk.open(None)
+        await self.conversation.open(None)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST = 1500  # characters of the block that still grows: what one update may cost
+LONGEST = 1000  # characters of the block that still grows: what one update may cost
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[^\n]*")
 
 

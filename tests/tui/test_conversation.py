@@ -37,9 +37,9 @@ def test_the_first_wrong_step_is_marked_and_the_refinement_is_set_against_it(tmp
     async def act(app: Chat) -> None:
         card = await app.ask(PROBLEM)
         solution, refined = card.query(Prose).first(), card.query(Prose).last()
-        marks = [(section.mark, section.note) for section in solution._frozen]
+        marks = [(section.mark, section.note) for section in solution.sections]
         assert marks[0] == ("", "") and marks[1][0] == "wrong" and "it is 84" in marks[1][1]
-        assert [section.mark for section in refined._frozen] == ["", "removed", "added"]
+        assert [section.mark for section in refined.sections] == ["", "removed", "added"]
 
     chat(tmp_path, act)
 
@@ -103,7 +103,7 @@ def test_a_hint_reaches_the_refiner(tmp_path: Path) -> None:
         await app.press("enter")
         await app.until(lambda: seen[-1].messages[-1].content.endswith("count again"))
         await app.idle()
-        assert card.turn.hint == "count again" and "Hint: count again" in "\n".join(map(str, [card.turn]))
+        assert card.turn.hint == "count again" and "Hint: count again" in app.text
 
     chat(tmp_path, act, script)
 

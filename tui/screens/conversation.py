@@ -89,6 +89,13 @@ class ConversationScreen(Screen[None]):
         self.query_one(Prompt).focus()
         self._show_title()
 
+    @work
+    async def open_batch(self, file: str = "") -> None:
+        """A file of problems; a problem of it may be gone on with here."""
+        key = await self.app.push_screen_wait(BatchScreen(self.services, file))
+        if key:
+            await self.open(key)
+
     def turns(self, until: Turn | None = None) -> list[Turn]:
         """The turns on the screen, in their order; those before `until`."""
         shown = [card.turn for card in self.query(Card)]
@@ -104,7 +111,7 @@ class ConversationScreen(Screen[None]):
             self._give_back(event.text, str(error))
             return
         if kind == "open":
-            self.app.push_screen(BatchScreen(self.services, text))
+            self.open_batch(text)
         elif self.services.engine() is None:
             why = "No model is loaded: F2 chooses one" if self.load_share is None else "The model is being loaded"
             self._give_back(event.text, why)

@@ -43,9 +43,9 @@ class Card(Vertical, can_focus=True):
     Card:focus-within { border-left: outer $primary; }
     Card.-failed, Card.-cancelled { border-left: outer $error; }
     Card > .question { height: auto; text-style: bold; }
-    Card > .phases { height: auto; }
-    Card > .error { height: auto; color: $text-error; display: none; }
-    Card.-folded > .phases, Card.-folded > Answer, Card.-folded > Actions, Card.-folded > .error { display: none; }
+    Card > .body, Card .phases { height: auto; }
+    Card .error { height: auto; color: $text-error; display: none; }
+    Card.-folded > .body { display: none; }
     """
     BINDINGS = [
         Binding("enter,space", "fold", "Fold"),
@@ -89,7 +89,7 @@ class Card(Vertical, can_focus=True):
         """What is under the question, made when it is first unfolded: a long conversation opens at once."""
         if not self.folded and not self._opened:
             error = Static(classes="error", markup=False)
-            await self.mount_all([Vertical(classes="phases"), Answer(), error, Actions()])
+            await self.mount(Vertical(Vertical(classes="phases"), Answer(), error, Actions(), classes="body"))
             self._opened = True
         self.show(self.turn)
 
@@ -133,12 +133,15 @@ class Card(Vertical, can_focus=True):
                 self._tell_numbers(f"refine-{index}", "refine", index)
                 before = round_.refinement
         if trace.candidates:
-            self._box("votes").query_one(VotesView).show(trace)
+            votes = self._box("votes").body
+            assert isinstance(votes, VotesView)
+            votes.show(trace)
 
     def _show_verdict(self, index: int, round_: Round) -> None:
         if round_.signals or round_.error:
             box = self._box(f"verdict-{index}")
-            box.query_one(VerdictView).show(round_, self._gate)
+            assert isinstance(box.body, VerdictView)
+            box.body.show(round_, self._gate)
             box.tell(doubt(round_, self._gate))
 
     def _show_phases(self, turn: Turn) -> None:
@@ -192,12 +195,10 @@ class Card(Vertical, can_focus=True):
 
     def _write_refinement(self, text: str) -> None:
         critique, refined = self._refining()
-        if prompts.CORRECTED in text:
-            said, solution = prompts.split_refinement(text)
+        said, solution = prompts.split_refinement(text) if prompts.CORRECTED in text else (text.lstrip(), "")
+        self._prose(critique).become(said.removeprefix("Critique:").lstrip())
+        if solution:
             self._prose(refined).become(solution)
-        else:
-            said = text.lstrip().removeprefix("Critique:").lstrip()
-        self._prose(critique).become(said)
 
     def _refining(self) -> tuple[str, str]:
         """The boxes of the refinement that is written: of the last verdict, or of one round more."""

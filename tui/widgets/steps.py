@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from score_local.trace import Attempt, Round
 from score_local.verifiers.equations import split_steps
 from tui.literal import literal
-from tui.widgets.prose import Section
+from tui.widgets.sections import Section
 
 
 def marked_steps(attempt: Attempt, verdict: Round | None) -> list[Section]:

@@ -1,0 +1,82 @@
+"""From a section of a text to lines on the screen: Markdown with formulas, or the source; marks in a gutter, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from rich.theme import Theme
+from textual.strip import Strip
+
+from tui.markup import one_line_of, parser
+
+Mark = Literal["", "wrong", "added", "removed"]
+SIGNS: Mapping[Mark, str] = {"": "  ", "wrong": "✗ ", "added": "+ ", "removed": "- "}
+GUTTER = 2
+ASCII = str.maketrans("✗•─━│┃▌", "x*--|||")
+THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.item.number": "bold"}, inherit=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A piece of text; `mark` stands in a gutter beside it, and `note` under it. `gap`: an empty line follows."""
+
+    text: str
+    mark: Mark = ""
+    note: str = ""
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """How sections are drawn: `width` cells wide, marks in their `styles`; with `source` as they were written."""
+
+    console: Console
+    width: int
+    styles: Mapping[Mark, Style]
+    dark: bool = True
+    source: bool = False
+    ascii_only: bool = False
+
+    def lines(self, section: Section, *, gutter: bool) -> list[Strip]:
+        """The lines of a section; none where there is nothing but spaces."""
+        if not section.text.strip():
+            return []
+        width = max(1, self.width - GUTTER * gutter)
+        strips = self._plain(section.text, width) if self.source else self._markdown(section.text, width)
+        if gutter:
+            strips = self._marked(section, strips, width)
+        return strips + [Strip([])] * section.gap
+
+    def _marked(self, section: Section, strips: list[Strip], width: int) -> list[Strip]:
+        style = self.styles.get(section.mark, Style())
+        sign = SIGNS[section.mark].translate(ASCII) if self.ascii_only else SIGNS[section.mark]
+        first, rest = Strip([Segment(sign, style)]), Strip([Segment(" " * GUTTER)])
+        note = section.note if self.ascii_only or self.source else one_line_of(section.note)
+        marked = [strip.apply_style(style) for strip in strips]
+        marked += [strip.apply_style(style + Style(italic=True)) for strip in self._plain(note, width) if note]
+        return [Strip.join([rest if i else first, strip]) for i, strip in enumerate(marked)]
+
+    def _plain(self, text: str, width: int) -> list[Strip]:
+        return [Strip([Segment(line.plain)]) for line in Text(text.rstrip("\n")).wrap(self.console, width)]
+
+    def _markdown(self, text: str, width: int) -> list[Strip]:
+        """Empty lines at either end belong to Rich's layout of a document, not to a block of it."""
+        document = Markdown("", code_theme="ansi_dark" if self.dark else "ansi_light", hyperlinks=False)
+        document.parsed = parser(formulas=not self.ascii_only).parse(text)
+        with self.console.use_theme(THEME):
+            lines = self.console.render_lines(document, self.console.options.update_width(width), pad=False)
+        if self.ascii_only:
+            lines = [[Segment(text.translate(ASCII), style) for text, style, _ in line] for line in lines]
+        strips = [Strip(line) for line in lines]
+        while strips and not strips[0].text.strip():
+            del strips[0]
+        while strips and not strips[-1].text.strip():
+            del strips[-1]
+        return strips
