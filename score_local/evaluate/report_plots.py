@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from score_local.evaluate import calibration_plots
+from score_local.evaluate.doubt import Doubt
 from score_local.evaluate.gate import GatePoint
 from score_local.evaluate.report import Report, Result
 
@@ -51,12 +52,8 @@ def gate_plot(gates: Mapping[str, Sequence[GatePoint]]) -> bytes:
 
 
 def plots(report: Report) -> dict[str, bytes]:
-    """All pictures of a report by file name, those left out for which nobody doubts. The oracle is no opinion."""
-    doubts = {
-        result.name: result.doubt
-        for result in report.results
-        if result.doubt and result.policy.method == "refine" and "oracle" not in result.policy.verify.verifiers
-    }
+    """All pictures of a report by file name, those left out for which nobody doubts."""
+    doubts = _doubts(report)
     found = {"accuracy.png": accuracy_plot(report)}
     gates = {name: doubt.gate for name, doubt in doubts.items() if doubt.gate}
     gates |= {name: fit.gate for name, fit in report.fits.items()}
@@ -66,6 +63,16 @@ def plots(report: Report) -> dict[str, bytes]:
         reliability = {name: doubt.reliability for name, doubt in doubts.items()}
         found["reliability.png"] = calibration_plots.reliability_diagram(reliability)
         found["roc.png"] = calibration_plots.roc_diagram({name: d.roc for name, d in doubts.items() if d.roc})
+    return found
+
+
+def _doubts(report: Report) -> dict[str, Doubt]:
+    """By policy; of several that believe the same, the first. The oracle is no opinion."""
+    found: dict[str, Doubt] = {}
+    for result in report.results:
+        asked = result.policy.method == "refine" and "oracle" not in result.policy.verify.verifiers
+        if result.doubt and asked and result.doubt not in found.values():
+            found[result.name] = result.doubt
     return found
 
 
