@@ -35,16 +35,22 @@ def text(report: Report, plots: Sequence[str] = ()) -> str:
     """The whole report; `plots` are file names beside it."""
     sections = [
         ["# " + _title(report), "", *_setup(report)],
-        ["## Accuracy", "", *markdown_table(_accuracy(report.results))],
-        ["## Against self-consistency at the same generated tokens", "", *markdown_table(_same_tokens(report.results))],
-        ["## The gate", "", *markdown_table(_gate(report.results))],
-        ["## The verifier", "", *markdown_table(_verifiers(report.results))],
-        ["## Cost a problem", "", *markdown_table(_costs(report.results))],
-        ["## Calibrations", "", *_fits(report.fits)],
-        *([["## Plots", "", *(f"![{name.removesuffix('.png')}]({name})" for name in plots)]] if plots else []),
+        _section("Accuracy", _accuracy(report.results)),
+        _section("Against self-consistency at the same generated tokens", _same_tokens(report.results)),
+        _section("The gate", _gate(report.results)),
+        _section("The verifier", _verifiers(report.results)),
+        _section("Cost a problem", _costs(report.results)),
+        ["## Calibrations", "", *_fits(report.fits)] if report.fits else [],
+        ["## Plots", "", *(f"![{name.removesuffix('.png')}]({name})" for name in plots)] if plots else [],
         ["## How to read this", "", NOTES.rstrip("\n")],
     ]
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _section(title: str, rows: Rows) -> list[str]:
+    """Nothing, where there is no row beside the head."""
+    found = list(rows)
+    return [f"## {title}", "", *markdown_table(found)] if len(found) > 1 else []
 
 
 def _title(report: Report) -> str:
@@ -126,9 +132,6 @@ def _costs(results: Sequence[Result]) -> Rows:
 
 
 def _fits(fits: dict[str, Fit]) -> Iterator[str]:
-    if not fits:
-        yield "None was fitted."
-        return
     yield from markdown_table(_fitted(fits))
     yield ""
     for name, fit in fits.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -11,12 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from score_local import cli
+from score_local.append_only import AppendOnly
 from score_local.commands import setup
 from score_local.engine.scripted import ScriptedEngine
+from score_local.errors import EngineError, RunError
+from score_local.policy import Policy
 from score_local.runs import read_traces
 from tests.evaluate.arithmetic_engine import engine, write_problems
 
@@ -193,3 +198,107 @@ def test_an_interrupt_says_how_to_go_on() -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume" in told and "Traceback" not in told
+
+
+def test_each_refiner_costs_only_its_own_requests(
+    opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two policies, an adapter each for the same role: the engine knows them by the hashes of their files."""
+    loaded: list[dict[str, Path]] = []
+
+    def open_scripted(_: object, model: Path, adapters: dict[str, Path], parallel: int) -> ScriptedEngine:
+        loaded.append(adapters)
+        opened.append(engine())
+        return opened[-1]
+
+    def adapters_of(policy: Policy, *_: object) -> dict[str, SimpleNamespace]:
+        return {role: SimpleNamespace(file=Path(file)) for role, file in policy.adapters.items()}
+
+    monkeypatch.setattr(setup, "open_model", open_scripted)
+    monkeypatch.setattr(setup, "adapters_of", adapters_of)
+    hashes = {}
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.gguf").write_bytes(name.encode())
+        (tmp_path / f"{name}.toml").write_text(f'base = "refine-always"\n[adapters]\nrefiner = "{name}.gguf"\n')
+        hashes[hashlib.sha256(name.encode()).hexdigest()] = Path(f"{name}.gguf")
+    arguments = ("sums.jsonl", "--out", "out", "--limit", "10", "--policies")
+    assert run(*arguments, "refine-always,first.toml,second.toml") == 0
+    assert loaded == [hashes]
+    asked = [(request.phase, request.adapter) for request in opened[0].requests]
+    assert len(asked) == 50 and {adapter for phase, adapter in asked if phase == "refine"} == {None, *hashes}
+    assert {adapter for phase, adapter in asked if phase != "refine"} == {None}
+    (tmp_path / "second.gguf").write_bytes(b"trained again")
+    assert run(*arguments, "refine-always,first.toml,second.toml", "--resume") == 0
+    assert [request.phase for request in opened[1].requests] == ["refine"] * 10
+
+
+def test_the_judge_has_a_record_of_its_own(opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    judges: list[ScriptedEngine] = []
+
+    def judge_of(_: object) -> ScriptedEngine:
+        judges.append(ScriptedEngine(lambda request: (-0.1, -3.0)))
+        return judges[-1]
+
+    monkeypatch.setattr(setup, "judge_of", judge_of)
+    Path("judge.gguf").write_bytes(b"GGUF, the judge")
+    judged = '[verify]\nverifiers = ["model"]\n[judge]\nmodel = "judge.gguf"\n'
+    Path("judged.toml").write_text(judged)
+    Path("other.toml").write_text(judged.replace("judge.gguf", "model.gguf"))
+    arguments = ("sums.jsonl", "--out", "out", "--limit", "10", "--resume", "--policies")
+    assert run(*arguments, "judged.toml") == 0
+    assert len(judges[0].requests) == 10 and {trace.p_incorrect for trace in read_traces(Path("out/runs/judged"))}
+    assert run(*arguments, "judged.toml") == 0 and len(judges) == len(opened) == 1
+    assert run(*arguments, "judged.toml,other.toml") == 2, "one judge for all"
+
+
+def test_two_reports_are_set_side_by_side(opened: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]) -> None:
+    for out, limit in (("a", "40"), ("b", "30")):
+        assert run("sums.jsonl", "--out", out, "--limit", limit, "--policies", "solve,refine-self") == 0
+    capsys.readouterr()
+    assert run("--compare", "a", "b") == 0
+    shown = capsys.readouterr().out
+    assert "40 in A, 30 in B, 30 in both" in shown and "| refine-self |" in shown
+    assert run("--compare", "a", "none") == 2
+    assert "none: there is no report here" in capsys.readouterr().err
+
+
+def test_the_report_is_data_and_the_rest_is_talk(
+    opened: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sums.jsonl", "--out", "out", "--limit", "20", "--policies", "solve,majority-2,refine-self") == 0
+    told = capsys.readouterr()
+    assert told.out == Path("out/report.md").read_text() and "20/20" not in told.out
+    assert "60/60 attempts" in told.err and "report: out" in told.err
+    report = json.loads(Path("out/report.json").read_text())
+    assert [result["name"] for result in report["results"]] == ["solve", "refine-self", "majority-2"]
+    assert len(report["problems"]) == 20 and report["setup"]["model"]["name"] == "model.gguf"
+
+
+def test_attempts_that_failed_are_told_and_tried_again(
+    opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "open_model", lambda *_: ScriptedEngine(lambda request: EngineError("no room")))
+    arguments = ("sums.jsonl", "--out", "out", "--limit", "5", "--policies", "solve", "--resume")
+    assert run(*arguments) == 1
+    assert "5 attempts failed; --resume tries them again" in capsys.readouterr().err
+    monkeypatch.setattr(setup, "open_model", lambda *_: engine())
+    assert run(*arguments) == 0
+
+
+def test_a_full_disk_ends_the_run(
+    opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append, written = AppendOnly.append, []
+
+    def fill(self: AppendOnly, line: bytes) -> None:
+        if len(written) == 12:
+            raise RunError("cannot be written: No space left on device", str(self.path))
+        written.append(line)
+        append(self, line)
+
+    monkeypatch.setattr(AppendOnly, "append", fill)
+    arguments = ("sums.jsonl", "--out", "out", "--policies", "solve", "--resume")
+    assert run(*arguments) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    monkeypatch.setattr(AppendOnly, "append", append)
+    assert run(*arguments) == 0 and len(opened[1].requests) == 160 - 11
