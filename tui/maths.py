@@ -67,7 +67,7 @@ def _reader() -> tuple[Any, Any]:
     macros = [MacroTextSpec(name, _fraction) for name in _MACROS if name.endswith("frac")]
     macros += [MacroTextSpec("sqrt", _root), MacroTextSpec("boxed", "⟦%s⟧"), MacroTextSpec("ne", "≠")]
     shown.add_context_category("score-local", prepend=True, macros=macros)
-    shown.set_unknown_macro_spec(MacroTextSpec("", lambda node: f"\\{node.macroname}"))
+    shown.set_unknown_macro_spec(MacroTextSpec("", lambda node: f"\\{node.macroname}{node.macro_post_space}"))
     return known, LatexNodes2Text(latex_context=shown, math_mode="text", strict_latex_spaces=True, keep_comments=True)
 
 

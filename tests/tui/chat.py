@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tui.app import ScoreApp, Setup
 from tui.history import History
 from tui.screens.conversation import ConversationScreen
 from tui.widgets.card import Card
+from tui.widgets.prompt import Prompt
 
 Act = Callable[["Chat"], Awaitable[None]]
 
@@ -63,6 +65,7 @@ class Chat:
         await self.pilot.press(*keys)
 
     async def type(self, text: str) -> None:
+        """Key by key, into whatever has the focus: slow."""
         await self.pilot.press(*(KEYS.get(character, character) for character in text))
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -75,7 +78,7 @@ class Chat:
     async def ask(self, text: str) -> Card:
         """Sends a message and waits for what comes of it."""
         count = len(self.cards)
-        await self.type(text)
+        self.screen.query_one(Prompt).focus().text = text
         await self.press("enter")
         await self.until(lambda: len(self.cards) == count + 1)
         await self.idle()
@@ -108,7 +111,7 @@ def chat(
         made = Setup(
             History(folder / "history.db"), POLICY, folder / "policy.toml", open_engine or scripted, 2048, str(model)
         )
-        app = ScoreApp(replaced(made, **setup))
+        app = ScoreApp(dataclasses.replace(made, **setup))
         async with app.run_test(size=size, notifications=True) as pilot:
             talking = Chat(app, pilot)
             if loaded and open_engine is None:
@@ -117,9 +120,3 @@ def chat(
             await act(talking)
 
     asyncio.run(main())
-
-
-def replaced(setup: Setup, **changes: Any) -> Setup:
-    import dataclasses
-
-    return dataclasses.replace(setup, **changes)

@@ -1,0 +1,157 @@
+"""What a message is, and what is done for it: driven by lists, no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from score_local.engine.protocol import Completion, Generate, Message, Reply, Scores
+from score_local.engine.steps import Steps
+from score_local.errors import EngineError, InputError
+from score_local.loop import self_correct
+from score_local.policy import Policy, Refine, Verify, Vote
+from score_local.problem import Problem
+from score_local.trace import Attempt, Round, Trace
+from score_local.verifiers.calibration import NOTHING_KNOWN
+from tui import turns
+from tui.commands import command_of
+from tui.records import Turn
+
+PROBLEM = Problem("p", "What is 2 + 2?")
+WRONG, RIGHT = Completion("\\boxed{5}"), Completion("Critique: no.\nCorrected solution:\n\\boxed{4}")
+DOUBT, TRUST = Scores((-3.0, -0.1)), Scores((-0.1, -3.0))
+SELF = Policy(verify=Verify(verifiers=("self",)))
+
+
+def drive(steps: Steps[Any], replies: Sequence[Reply]) -> tuple[Any, list[Any]]:
+    """The result, and what was asked. Every reply must be asked for."""
+    asked, left = [], list(replies)
+    try:
+        requests = next(steps)
+        while True:
+            asked += requests
+            requests = steps.send((left.pop(0),))
+    except StopIteration as end:
+        assert not left
+        return end.value, asked
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "rest"),
+    [
+        ("A box holds 12 eggs.", "problem", "A box holds 12 eggs."),
+        ("How many legs does a spider have?", "problem", "How many legs does a spider have?"),
+        ("Which is largest?\nA. sun\nB. moon", "problem", "Which is largest?\nA. sun\nB. moon"),
+        ("hello, who are you?", "chat", "hello, who are you?"),
+        ("/solve tell me", "problem", "tell me"),
+        ("/chat what is 2 + 2?", "chat", "what is 2 + 2?"),
+        ("/open my\\ file.csv", "open", "my file.csv"),
+        ("/open 'my file.csv'", "open", "my file.csv"),
+        ("/usr/bin is a folder", "chat", "/usr/bin is a folder"),
+    ],
+)
+def test_what_a_message_is(text: str, kind: str, rest: str) -> None:
+    assert command_of(text) == (kind, rest)
+
+
+def test_a_dropped_file_is_opened(tmp_path: Path) -> None:
+    file = tmp_path / "some problems.jsonl"
+    file.write_text("")
+    for text in (f"'{file}'", str(file).replace(" ", "\\ "), file.as_uri()):
+        assert command_of(text) == ("open", str(file))
+    assert command_of(str(tmp_path / "none.jsonl")).kind != "open"
+
+
+@pytest.mark.parametrize("text", ["/sing", "/solve", "/open  "])
+def test_a_command_that_cannot_be_done_is_told(text: str) -> None:
+    with pytest.raises(InputError):
+        command_of(text)
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "choices"),
+    [
+        ("What is 2 + 2?", "number", ()),
+        ("Largest?\nA. sun\nB) moon", "choice", ("sun", "moon")),
+        ("Largest?\nA. sun\nC. moon", "number", ()),
+        ("Simplify \\frac{2}{4}.", "expression", ()),
+    ],
+)
+def test_how_a_problem_is_read(question: str, kind: str, choices: tuple[str, ...]) -> None:
+    problem = turns.problem_of(Turn(id="t", conversation="c", question=question))
+    assert (problem.kind, problem.choices) == (kind, choices)
+
+
+@pytest.mark.parametrize("when", ["gated", "always", "never"])
+@pytest.mark.parametrize("verdict", [DOUBT, TRUST])
+def test_in_steps_it_comes_to_what_the_loop_comes_to(when: str, verdict: Scores) -> None:
+    policy = msgspec.structs.replace(SELF, refine=Refine(when=when, rounds=2))  # type: ignore[arg-type]
+
+    def script(request: object) -> Reply:
+        if not isinstance(request, Generate):
+            return verdict
+        return RIGHT if request.phase == "refine" else WRONG
+
+    def run(steps: Steps[Trace]) -> Trace:
+        try:
+            requests = next(steps)
+            while True:
+                requests = steps.send(tuple(script(request) for request in requests))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    told: list[Trace] = []
+    trace = run(turns.solving(PROBLEM, policy, NOTHING_KNOWN, (), told.append))
+    assert trace == run(self_correct(PROBLEM, policy))
+    assert told[0].initial and not told[0].rounds, "the solution is told before the verdict"
+    assert told[1].rounds[0].refinement is None, "the verdict before the refinement"
+
+
+def test_a_failed_solution_and_a_failed_refinement() -> None:
+    trace, _ = drive(turns.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), [EngineError("broken")])
+    assert (trace.status, trace.error) == ("failed", "broken")
+    replies = [WRONG, DOUBT, EngineError("broken")]
+    trace, _ = drive(turns.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), replies)
+    assert (trace.answer, trace.rounds[0].error) == ("5", "broken")
+
+
+def test_what_the_person_wants_refined_is_refined() -> None:
+    trusted, _ = drive(turns.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), [WRONG, TRUST])
+    once, asked = drive(turns.refining(PROBLEM, trusted, SELF, (), hint="count"), [RIGHT])
+    assert asked[0].messages[-1].content.endswith("count") and asked[0].messages[-2].content == "\\boxed{5}"
+    assert (once.answer, once.refined, len(once.rounds)) == ("4", True, 1) and once.rounds[0].signals
+    again, asked = drive(turns.refining(PROBLEM, once, SELF, ()), [WRONG])
+    assert len(again.rounds) == 2 and again.answer == "5" and asked[0].messages[-2].content == "\\boxed{4}"
+
+
+def test_a_vote_and_a_seed_are_policies() -> None:
+    policy = turns.with_vote(Policy(vote=Vote(samples=2)), 5)
+    assert (policy.method, policy.vote.samples) == ("majority", 5)
+    sampled = turns.with_seed(Policy(), 7)
+    assert sampled.seed == 7 and sampled.solve.temperature > 0 and sampled.solve.max_tokens == Policy().solve.max_tokens
+
+
+def done(question: str, *, answer: str | None = None, reply: str = "", trace: Trace | None = None) -> Turn:
+    return Turn(
+        id=question + reply, conversation="c", question=question, reply=reply, answer=answer, trace=trace, state="done"
+    )
+
+
+def test_the_context_holds_the_latest_answers_that_fit() -> None:
+    rounds = (Round(0.9, (), refinement=Attempt("it is 4", "4")),)
+    trace = Trace(id="t", question="?", initial=Attempt("it is 5", "5"), rounds=rounds)
+    before = [
+        done("long ago", reply="x" * 900),
+        done("same", reply="old"),
+        done("2 + 2?", answer="4", trace=trace),
+        done("same", reply="new"),
+        msgspec.structs.replace(done("cut off"), state="cancelled"),
+    ]
+    context = turns.context_of(before, room=200)
+    assert [message.content for message in context] == ["2 + 2?", "it is 4", "same", "new"]
+    first = msgspec.structs.replace(before[2], answer="5")
+    assert turns.context_of([first], 200)[1] == Message("assistant", "it is 5"), "the person kept the first answer"
