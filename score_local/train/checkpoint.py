@@ -15,7 +15,6 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Union
 
 import msgspec
 import torch
@@ -31,7 +30,7 @@ from score_local.runs import write_whole
 from score_local.toml_text import toml_text
 from score_local.train.recipe import Recipe, Role
 from score_local.train.tasks import Quality
-from score_local.train.training import Evaluated, Event, State, Stepped
+from score_local.train.training import Event, Started, State, Stepped
 
 MANIFEST, METRICS, STATE, RECIPE, LOCK = "manifest.json", "metrics.jsonl", "state.pt", "recipe.toml", ".lock"
 WEIGHTS = "adapter_model.safetensors"
@@ -107,7 +106,7 @@ class Folder:
         self._metrics.append(msgspec.json.encode(event))
 
     def events(self) -> list[Event]:
-        return [msgspec.json.decode(line, type=Union[Stepped, Evaluated]) for line in whole_lines(self.path / METRICS)]
+        return [msgspec.json.decode(line, type=Event) for line in whole_lines(self.path / METRICS)]
 
     def write_adapter(self, factors: dict[str, Tensor], config: LoraConfig, invocation: Sequence[int]) -> None:
         """PEFT's two files. Raises RunError."""
@@ -161,4 +160,4 @@ def require_same(before: Manifest, now: Manifest, where: Path) -> None:
 
 
 def _last_of(event: Event, state: State) -> int:
-    return state.step if isinstance(event, Stepped) else state.evaluated
+    return state.step if isinstance(event, (Started, Stepped)) else state.evaluated

@@ -7,6 +7,7 @@ samples or recipes' other parts. Shapes: B rows, S new tokens, P cached tokens, 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ class Network:
 
     def __init__(self, base: Base, settings: AdapterSettings, precision: Precision, seed: int) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision = precision
         model = _load(base.folder, precision, self.device)
         self._cap = getattr(model.config, "final_logit_softcapping", None)
         self.config = LoraConfig(
@@ -43,7 +45,11 @@ class Network:
             target_modules="all-linear",
         )
         torch.manual_seed(seed)
-        self._adapted = get_peft_model(model, self.config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5.23 for an old name
+            self._adapted = get_peft_model(model, self.config)
+        if self.device.type == "cuda" and settings.kind == "lora":  # an activated LoRA's few tokens need none
+            model.gradient_checkpointing_enable({"use_reentrant": False})
         self.config.base_model_name_or_path = base.name  # PEFT has put the folder there, which is this machine's
         self._body, self._head = model.get_decoder(), model.get_output_embeddings()
         self._adapted.train()
@@ -52,6 +58,15 @@ class Network:
     def parameters(self) -> list[Tensor]:
         """The factors, which are all that is trained."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many logits there are for a token."""
+        return int(self._head.out_features)
+
+    def weights(self) -> list[Tensor]:
+        """All weights, the frozen ones too."""
+        return list(self._adapted.parameters())
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         return [(name, value) for name, value in self._adapted.named_parameters() if value.requires_grad]

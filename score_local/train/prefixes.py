@@ -29,7 +29,7 @@ class Prefixes:
     """
 
     def __init__(self, network: Network, samples: Sequence[Sample], budget: int) -> None:
-        self._network, self._room = network, budget
+        self._network, self._samples, self._room = network, samples, budget
         self._kept: dict[tuple[int, ...], Tensor] = {}
         self._of_all = shared_length([sample.before for sample in samples])
         problems: dict[str, list[tuple[int, ...]]] = defaultdict(list)
@@ -40,11 +40,22 @@ class Prefixes:
     def of(self, sample: Sample) -> Tensor | None:
         """The cache of what stands before `sample.begin`; None where nothing does."""
         cells: Tensor | None = None
-        ends = sorted({0, self._of_all, self._of_problem[sample.example.problem], sample.begin})
-        for start, end in pairwise(ends):
+        for start, end in pairwise(self._ends(sample)):
             piece = self._piece(sample.before[:end], start, cells)
             cells = piece if cells is None else torch.cat([cells, piece], dim=3)
         return cells
+
+    @property
+    def still_to_keep(self) -> int:
+        """Bytes that keeping all pieces, or as many as are allowed, will yet take."""
+        pieces = {s.before[:end]: end - start for s in self._samples for start, end in pairwise(self._ends(s))}
+        kept = sum(pieces[tokens] for tokens in self._kept)
+        cell = next((cells.nbytes // pieces[tokens] for tokens, cells in self._kept.items()), 0)
+        return min(max(self._room, 0), cell * (sum(pieces.values()) - kept))
+
+    def _ends(self, sample: Sample) -> list[int]:
+        """Where the pieces of a prefix begin and end."""
+        return sorted({0, self._of_all, self._of_problem[sample.example.problem], sample.begin})
 
     def _piece(self, tokens: tuple[int, ...], start: int, past: Tensor | None) -> Tensor:
         """The cells of `tokens` from `start` on, kept or computed."""

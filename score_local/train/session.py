@@ -16,7 +16,9 @@ from score_local.engine.transformers_text import FolderText
 from score_local.train.base import Base
 from score_local.train.calibration import calibrate
 from score_local.train.checkpoint import Folder, Manifest, require_same
+from score_local.train.curves import write_curves
 from score_local.train.data import TrainingData
+from score_local.train.memory import micro_batch_of
 from score_local.train.network import Network, Precision, faster_precision
 from score_local.train.prefixes import Prefixes
 from score_local.train.recipe import Recipe, Role
@@ -87,17 +89,19 @@ def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> 
     if before:
         require_same(before, job.manifest(), folder.path)
     network = Network(job.base, job.recipe.adapter, _precision(job.recipe), job.recipe.seed)
-    if not before:
-        folder.begin(job.manifest())
     prefixes = Prefixes(network, [*job.train, *job.dev], job.recipe.memory.prefix_cache_mb * 2**20)
+    if not before:
+        job = replace(job, recipe=_sized(job, network, prefixes))
+        folder.begin(job.manifest())
     state = folder.state()
     training = Training(network, prefixes, task=job.task, train=job.train, dev=job.dev, recipe=job.recipe, state=state)
-    if not _run(training, folder, tell, stopped):
-        return False
-    network.load_factors(training.state.best_factors)
-    folder.write_adapter(training.state.best_factors, network.config, job.invocation)
-    folder.finish(_card(job, training, network, prefixes))
-    return True
+    finished = _run(training, folder, tell, stopped)
+    write_curves(folder.path, folder.events(), job.task.name)
+    if finished:
+        network.load_factors(training.state.best_factors)
+        folder.write_adapter(training.state.best_factors, network.config, job.invocation)
+        folder.finish(_card(job, training, network, prefixes))
+    return finished
 
 
 def _run(training: Training, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> bool:
@@ -113,14 +117,21 @@ def _run(training: Training, folder: Folder, tell: Tell, stopped: Callable[[], b
 
 
 def _settled(recipe: Recipe, before: Manifest | None) -> Recipe:
-    """The recipe with what is chosen automatically: by what was chosen before, else for this machine."""
-    memory = recipe.memory
-    chosen = before.recipe.memory if before else None
+    """The recipe with what was, or can be, chosen before the model is loaded. A training that goes on keeps what it was
+    begun with: another micro-batch adds the same gradients in another order."""
+    memory, chosen = recipe.memory, before.recipe.memory if before else None
     if memory.precision == "auto" and not torch.cuda.is_available():
         memory = msgspec.structs.replace(memory, precision=chosen.precision if chosen else faster_precision())
-    if memory.micro_batch == 0:
-        memory = msgspec.structs.replace(memory, micro_batch=chosen.micro_batch if chosen else 8)
+    if memory.micro_batch == 0 and chosen:
+        memory = msgspec.structs.replace(memory, micro_batch=chosen.micro_batch)
     return msgspec.structs.replace(recipe, memory=memory)
+
+
+def _sized(job: Job, network: Network, prefixes: Prefixes) -> Recipe:
+    """The recipe with the micro-batch that fits. Raises MemoryLimit."""
+    memory, batch = job.recipe.memory, min(job.recipe.optimiser.batch, len(job.train))
+    size = memory.micro_batch or micro_batch_of(network, prefixes, job.train, batch)
+    return msgspec.structs.replace(job.recipe, memory=msgspec.structs.replace(memory, micro_batch=size))
 
 
 def _precision(recipe: Recipe) -> Precision:

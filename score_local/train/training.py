@@ -53,7 +53,19 @@ class Evaluated(msgspec.Struct, frozen=True, tag_field="event", tag="evaluation"
     seconds: float
 
 
-Event = Union[Stepped, Evaluated]
+class Started(msgspec.Struct, frozen=True, tag_field="event", tag="start"):
+    """A session began after `step` steps: what computes, and how; `micro_batch` of a step's samples at a time."""
+
+    step: int
+    device: str
+    precision: str
+    kind: str
+    factors: int
+    batch: int
+    micro_batch: int
+
+
+Event = Union[Started, Stepped, Evaluated]
 
 
 @dataclass
@@ -101,12 +113,24 @@ class Training:
     def run(self) -> Iterator[Event]:
         """Trains to the end. Between two events `snapshot` is what a checkpoint needs."""
         state = self.state
+        yield self._started()
         while True:
             if self._is_due():
                 yield self._evaluated()
             if state.step == self.steps or state.without_gain >= self.recipe.evaluation.patience:
                 return
             yield self._stepped()
+
+    def _started(self) -> Started:
+        return Started(
+            step=self.state.step,
+            device=self.network.device.type,
+            precision=self.network.precision,
+            kind=self.recipe.adapter.kind,
+            factors=sum(parameter.numel() for parameter in self.network.parameters),
+            batch=self.recipe.optimiser.batch,
+            micro_batch=self.recipe.memory.micro_batch,
+        )
 
     def _is_due(self) -> bool:
         step = self.state.step

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from score_local.train.training import Evaluated, Event, Stepped
+from score_local.train.training import Evaluated, Event, Started, Stepped
 
 PLAIN_INTERVAL = 10.0  # seconds between two lines where stderr is no terminal
 SMOOTHED = 10  # steps
@@ -26,7 +26,7 @@ class Curve:
         self.total = total
         if isinstance(event, Stepped):
             self.steps.append(event)
-        else:
+        elif isinstance(event, Evaluated):
             self.evaluations.append(event)
 
     def facts(self) -> dict[str, str]:
@@ -56,6 +56,14 @@ class Curve:
         return found | ({"best": f"{best[-1].metric:.3f} at step {best[-1].step}"} if best else {})
 
 
+def described(start: Started) -> str:
+    """For example `on the CPU, where 4 bits gain nothing: plain activated LoRA over a bfloat16 base, ...`."""
+    where = "on the CPU, where 4 bits gain nothing: plain" if start.device == "cpu" else f"on {start.device}:"
+    kind = {"lora": "LoRA", "alora": "activated LoRA"}[start.kind]
+    sizes = f"{start.factors:,} weights trained, {start.batch} samples a step, {start.micro_batch} at a time"
+    return f"{where} {kind} over a {start.precision} base, {sizes}"
+
+
 class View(Protocol):
     def __enter__(self) -> View: ...
     def __exit__(self, *error: object) -> None: ...
@@ -79,7 +87,9 @@ class PlainView:
 
     def tell(self, event: Event, total: int) -> None:
         self._curve.hear(event, total)
-        if isinstance(event, Evaluated) or time.monotonic() - self._told >= PLAIN_INTERVAL:
+        if isinstance(event, Started):
+            print(described(event), file=sys.stderr, flush=True)
+        elif isinstance(event, Evaluated) or time.monotonic() - self._told >= PLAIN_INTERVAL:
             self._told = time.monotonic()
             line = ", ".join(f"{name} {value}" for name, value in self._curve.facts().items())
             print(line, file=sys.stderr, flush=True)
@@ -104,6 +114,8 @@ class LiveView:
 
     def tell(self, event: Event, total: int) -> None:
         self._curve.hear(event, total)
+        if isinstance(event, Started):
+            self._live.console.print(described(event), highlight=False)
         self._live.update(self._drawn())
 
     def _drawn(self) -> Any:
