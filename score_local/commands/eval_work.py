@@ -118,7 +118,7 @@ class Work:
         few enough that a problem's prompt is still in the cache when its next request comes."""
         widest = max(setup.width_of(contender.setting.policy) for contender in contenders)
         parallel: int = self._options.parallel
-        return min(parallel, 1 + 4 * parallel // widest)
+        return min(parallel, 1 + 2 * parallel // widest)
 
 
 @dataclass
