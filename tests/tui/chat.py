@@ -115,7 +115,7 @@ def chat(
         async with app.run_test(size=size, notifications=True) as pilot:
             talking = Chat(app, pilot)
             if loaded and open_engine is None:
-                await talking.until(lambda: app.services.engine())
+                await talking.until(app.services.engine)
                 await talking.idle()
             await act(talking)
 

@@ -10,7 +10,7 @@ import pytest
 
 from score_local.errors import HistoryError
 from score_local.trace import Attempt, Round, Signal, Trace
-from tui.export import export, jsonl, markdown
+from tui.export import export, file_name, jsonl, markdown
 from tui.records import Conversation, Phase, Turn
 
 CONVERSATION = Conversation(id="c", title="Eggs", created=0.0, updated=0.0)
@@ -87,3 +87,16 @@ def test_where_nothing_can_be_written_it_is_told(tmp_path: Path) -> None:
 
 def test_an_empty_conversation_is_a_title() -> None:
     assert markdown(CONVERSATION, []) == "# Eggs\n"
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("12 eggs, 7 boxes?", "12-eggs-7-boxes.md"),
+        ("../../etc/passwd", "etc-passwd.md"),
+        ("日本語の問題", "日本語の問題.md"),
+        ("", "conversation.md"),
+    ],
+)
+def test_the_name_of_the_file_is_made_of_the_title(title: str, name: str) -> None:
+    assert file_name(msgspec.structs.replace(CONVERSATION, title=title)) == name

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.maths import to_unicode
 from tui.markup import one_line_of, parser
+from tui.maths import to_unicode
 
 FORMULAS = [
     (r"\frac{3}{4} \times 12 = 9", "3/4 × 12 = 9", "a simple fraction needs no brackets"),

@@ -108,6 +108,20 @@ def test_branch_at_a_card_opens_the_branch(screen: HistoryScreen) -> None:
     assert [turn.question for turn in screen._history.turns(child)] == [QUESTIONS[3]]
 
 
+def test_export_writes_the_conversation(screen: HistoryScreen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot, 4)
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "Written: What-is-3-3.md" in screen_text(pilot.app))
+        await pilot.press("x", "home", *"none/", "enter")
+        await until(pilot, lambda: "cannot be written" in screen_text(pilot.app))
+
+    drive(screen, act)
+    assert Path("What-is-3-3.md").read_text().startswith("# What is 3 + 3?")
+
+
 def test_delete_and_undo(screen: HistoryScreen) -> None:
     async def act(pilot: Pilot[None]) -> None:
         await listed(pilot, 4)
