@@ -175,7 +175,9 @@ def _check_resumable(folder: Path, manifest: Manifest, resume: bool) -> None:
         where = str(folder / MANIFEST)
         raise RunError(f"cannot be read: {error}", where, "Restore it, or choose another --out") from error
     before, now = msgspec.to_builtins(found), msgspec.to_builtins(manifest)
-    changed = sorted(key for key in now if key != "software" and before[key] != now[key])
+    changed = {key for key in now if key != "software" and before[key] != now[key]}
+    if changed == {"asks"} and not (folder / CRITIQUES.name).exists():  # nothing was asked with the others yet
+        return write_whole(folder / MANIFEST, pretty(manifest))
     if changed:
-        what = f"this collection was made with another {', '.join(changed)}"
+        what = f"this collection was made with another {', '.join(sorted(changed))}"
         raise RunError(what, str(folder), "Use what it was made with, or choose another --out")

@@ -14,6 +14,7 @@ from importlib import resources
 
 import msgspec
 
+from score_local import prompts
 from score_local.collect.solutions import numbered
 from score_local.engine.protocol import Message
 from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
@@ -28,28 +29,28 @@ else:
 class CritiqueTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wrong solution to go through, with a right one as the hint (SCORE, section 4.1).
 
-    `wrong` and `correct` are steps; `feedback`, in a worked example of `critique_examples.toml`, is one for each step
-    of `wrong`.
+    `wrong` and `correct` are steps; `feedback`, in a worked example, is one for each step of `wrong`, or one for the
+    last of them.
     """
 
     question: str
     wrong: tuple[str, ...]
-    wrong_answer: str
     correct: tuple[str, ...]
     answer: str
+    wrong_answer: str = ""
     feedback: tuple[str, ...] = ()
 
 
 def critique_task(problem: Problem, wrong: Sequence[str], wrong_answer: str, correct: Sequence[str]) -> CritiqueTask:
     choices = zip(CHOICE_LETTERS, problem.choices, strict=False)
     question = "\n".join([problem.question.strip(), *(f"{letter}. {choice}" for letter, choice in choices)])
-    return CritiqueTask(question, tuple(wrong), wrong_answer, tuple(correct), problem.answer or "")
+    return CritiqueTask(question, tuple(wrong), tuple(correct), problem.answer or "", wrong_answer)
 
 
 def critique_opening(kind: AnswerKind) -> Conversation:
     """The system turn and the worked examples, the same for every critique of a kind."""
     turns = [Message("system", _text("critique_system"))]
-    for example in _examples()[kind]:
+    for example in _examples("critique")[kind]:
         for asked, feedback in zip(critique_turns(example), example.feedback, strict=True):
             turns += [asked, Message("assistant", feedback)]
     return tuple(turns)
@@ -68,6 +69,34 @@ def critique_turns(task: CritiqueTask) -> Iterator[Message]:
         name = "critique_last" if number == len(task.wrong) else "critique_step"
         asked = _filled(name, number=str(number), step=step)
         yield Message("user", f"{header}\n{asked}" if number == 1 else asked)
+
+
+def first_step_messages(kind: AnswerKind, task: CritiqueTask) -> Conversation:
+    """Asks what the last of the steps `task.wrong` should be, and why, after worked examples."""
+    turns = [Message("system", _text("first_step_system"))]
+    for example in _examples("first_step")[kind]:
+        turns += [_first_step(example), Message("assistant", example.feedback[0])]
+    return (*turns, _first_step(task))
+
+
+def _first_step(task: CritiqueTask) -> Message:
+    # The right solution comes last: a small model repeats what it read last.
+    asked = _filled(
+        "first_step",
+        question=task.question,
+        wrong=numbered(task.wrong),
+        correct=numbered(task.correct),
+        answer=task.answer,
+        number=str(len(task.wrong)),
+    )
+    return Message("user", asked)
+
+
+def amend_messages(problem: Problem, number: int, wrong: str, critique: str) -> Conversation:
+    """Asks the problem anew, with a note of the step that was wrong and no hint (the prompt filter)."""
+    *opening, asked = prompts.solve_messages(problem)
+    note = _filled("amend", asked=asked.content, number=str(number), step=wrong, critique=critique)
+    return (*opening, Message("user", note))
 
 
 def correct_messages(conversation: Conversation, critique: str) -> Conversation:
@@ -89,8 +118,8 @@ def _filled(name: str, **fields: str) -> str:
 
 
 @cache
-def _examples() -> dict[AnswerKind, tuple[CritiqueTask, ...]]:
-    content = _folder().joinpath("critique_examples.toml").read_bytes()
+def _examples(name: str) -> dict[AnswerKind, tuple[CritiqueTask, ...]]:
+    content = _folder().joinpath(f"{name}_examples.toml").read_bytes()
     return msgspec.toml.decode(content, type=dict[AnswerKind, tuple[CritiqueTask, ...]])
 
 

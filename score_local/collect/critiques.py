@@ -14,6 +14,8 @@ _VERDICT = re.compile(rf"\b(?:(?P<wrong>{_WRONG})|correct|right)\b", re.IGNORECA
 _OPENING = re.compile(
     rf"^(?:(?:(?:this|the|that)\s+step|it|this|that)\s+(?:is\s+)?)?{_WRONG}\b[\s.,:;!–—-]*", re.IGNORECASE
 )
+OPENING = "It should be"  # of what is said of the first wrong step alone
+_SHOULD_BE = re.compile(rf"{OPENING}:?\s+(?P<step>.+?)(?:,?\s+because\b.*|\.\s.*|\.?)$", re.DOTALL)
 
 
 def feedback_of(reply: str) -> str:
@@ -42,3 +44,9 @@ def reason_of(feedback: str) -> str:
 def exported(step: int, feedback: str) -> str:
     """What a refiner is to say of the first wrong step."""
     return f"Step {step} is the first wrong step. {reason_of(feedback)}"
+
+
+def should_be(critique: str) -> str:
+    """The calculation that a critique puts in place of the wrong step; "" where it gives none."""
+    found = _SHOULD_BE.search(critique)
+    return found["step"] if found and "=" in found["step"] else ""

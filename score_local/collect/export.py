@@ -17,9 +17,9 @@ from score_local import prompts
 from score_local.collect.collection import Collection, Source, pretty
 from score_local.collect.funnel import SPLITS, Funnel, funnel_of
 from score_local.collect.line_file import write_error
-from score_local.collect.records import Corrected, Example, Judged, Labelled, Sample, Turn
+from score_local.collect.records import Corrected, Example, Judged, Labelled, PairTexts, Sample, Turn
 from score_local.collect.settings import ExportSettings, Settings
-from score_local.collect.stages import PairTexts, solved
+from score_local.collect.stages import solved
 from score_local.engine.protocol import Message
 from score_local.problem import Problem
 from score_local.runs import write_whole

@@ -11,7 +11,7 @@ import msgspec
 from score_local.collect import collection as files
 from score_local.collect.collection import Collection, StageFile
 from score_local.collect.records import LABELS, Corrected, Judged, Labelled, Reply, Row
-from score_local.collect.rules import CORRECTION_RULES, CRITIQUE_RULES
+from score_local.collect.rules import CORRECTION_RULES, EVERY_STEP_RULES, FIRST_STEP_RULES
 from score_local.collect.stages import has_gold
 
 SPLITS = ("train", "dev")
@@ -56,7 +56,7 @@ def funnel_of(collection: Collection, exported: dict[str, dict[str, int]]) -> Fu
         with_right_and_wrong=len(right & wrong),
         pairs=len(_rows(collection, files.PAIRS)),
         critiques=len(critiques),
-        rules=_reasons(judged, [rule.name for rule in CRITIQUE_RULES]),
+        rules=_reasons(judged, [rule.name for rule in (*FIRST_STEP_RULES, *EVERY_STEP_RULES)]),
         corrections=len(corrections),
         prompt=_reasons(accepted, [rule.name for rule in CORRECTION_RULES]),
         kept=sum(row.reason == "" for row in accepted),

@@ -22,6 +22,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--samples", type=int, metavar="N", help="solutions a question (10)")
     group.add_argument("--pairs", type=int, metavar="N", help="pairs of a wrong and a right solution a question (4)")
+    group.add_argument(
+        "--feedback-on",
+        choices=["first", "every"],
+        help="the first wrong step, named to the model (default: small models need it), or every step, as SCORE has it",
+    )
     group.add_argument("--temperature", type=float, metavar="T", help="of the samples (0.7)")
     group.add_argument("--max-tokens", type=int, metavar="T", help="longest sample (512)")
     group.add_argument("--seed", type=int, metavar="N", help="seed of all sampling (0)")

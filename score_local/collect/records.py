@@ -5,11 +5,12 @@ Sample ids are `problem/index`, pair ids `problem/wrong+right`; what is said of 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from score_local.engine.protocol import Usage
+from score_local.problem import Problem
 
 Label = Literal["correct", "incorrect", "unknown", "failed"]
 LABELS: tuple[Label, ...] = ("correct", "incorrect", "unknown", "failed")
@@ -41,9 +42,10 @@ class Sample(Reply, frozen=True, kw_only=True):
 
 
 class Critique(Reply, frozen=True, kw_only=True):
-    """A feedback for each step of the wrong sample of a pair."""
+    """A feedback for each step of the wrong sample of a pair; one alone where `step` names the step it is on."""
 
     feedback: tuple[str, ...] = ()
+    step: int | None = None
 
 
 class Correction(Reply, frozen=True, kw_only=True):
@@ -70,6 +72,15 @@ class Pair(Row, frozen=True, kw_only=True):
     problem: str
     wrong: str
     correct: str
+
+
+class PairTexts(NamedTuple):
+    """What a pair's ids stand for."""
+
+    problem: Problem
+    wrong: Sample
+    correct: Sample
+    wrong_answer: str
 
 
 class Judged(Row, frozen=True, kw_only=True):

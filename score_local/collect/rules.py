@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from score_local import answers
-from score_local.collect.critiques import calls_correct, exported, first_wrong, reason_of
+from score_local.collect.critiques import OPENING, calls_correct, exported, first_wrong, reason_of, should_be
 from score_local.collect.records import FAILED, Corrected, Correction, Critique, Judged
 from score_local.collect.solutions import names_answer, steps_of
 from score_local.problem import Problem
@@ -30,7 +30,7 @@ _HINT = re.compile(
 
 
 _FIRST_STEP = re.compile(r"^\W*step\s*1\b", re.IGNORECASE | re.MULTILINE)
-_CRITIQUE = re.compile(r"\b(?:feedback|critique|first wrong step|hint)\b", re.IGNORECASE)
+_CRITIQUE = re.compile(r"\b(?:feedback|critique|first wrong step|hint|earlier attempt)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,14 @@ class Critiqued:
 
     @cached_property
     def first(self) -> int | None:
-        return first_wrong(self.feedback)
+        """The first step that is called wrong."""
+        return first_wrong(self.feedback) if self.critique.step is None else self.critique.step
 
     @property
     def first_feedback(self) -> str:
         """What a refiner would learn to say; "" where no step is called wrong."""
+        if self.critique.step is not None:
+            return self.feedback[0] if self.feedback else ""
         return "" if self.first is None else self.feedback[self.first - 1]
 
 
@@ -86,6 +89,10 @@ class CorrectionRule(NamedTuple):
     broken: Callable[[Attempted], bool]
 
 
+def _says_enough(reason: str) -> bool:
+    return len(reason.removeprefix(OPENING).split()) >= SHORTEST_REASON
+
+
 def _against_arithmetic(critiqued: Critiqued) -> bool:
     """It calls every step correct up to one that comes after an equation that does not hold."""
     slip = arithmetic_step(critiqued.wrong)
@@ -98,6 +105,12 @@ def _quotes_hint(critiqued: Critiqued) -> bool:
     return bool((set(_runs(critiqued.first_feedback)) & set(_runs(critiqued.hint))) - known)
 
 
+def _repeats_wrong_step(critiqued: Critiqued) -> bool:
+    """What the step should be is what it is."""
+    mended = should_be(critiqued.first_feedback).rstrip(".")
+    return bool(mended) and "".join(mended.split()) in "".join(critiqued.steps[(critiqued.first or 1) - 1].split())
+
+
 def _runs(text: str) -> Iterator[tuple[str, ...]]:
     """All runs of one word more than may be quoted."""
     words, length = re.findall(r"\w+", text.casefold()), LONGEST_QUOTE + 1
@@ -106,18 +119,28 @@ def _runs(text: str) -> Iterator[tuple[str, ...]]:
 
 # SCORE's rules: a feedback for each step (and each step copied exactly, which holds because the steps are handed over
 # one by one), and where the right answer stands. The others keep out what is certainly wrong, and the hint.
-CRITIQUE_RULES: Sequence[CritiqueRule] = (
+EVERY_STEP_RULES: Sequence[CritiqueRule] = (
     CritiqueRule(FAILED, lambda c: c.critique.error != ""),
     CritiqueRule("cut off", lambda c: c.critique.finish != "stop"),
     CritiqueRule("not one feedback for each step", lambda c: len(c.feedback) != len(c.steps)),
     CritiqueRule("a feedback gives no verdict", lambda c: any(calls_correct(said) is None for said in c.feedback)),
     CritiqueRule("calls every step correct", lambda c: c.first is None),
-    CritiqueRule("does not say what is wrong", lambda c: len(reason_of(c.first_feedback).split()) < SHORTEST_REASON),
+    CritiqueRule("does not say what is wrong", lambda c: not _says_enough(reason_of(c.first_feedback))),
     CritiqueRule("calls a step correct whose equation does not hold", _against_arithmetic),
     CritiqueRule("the last feedback lacks the right answer", lambda c: not names_answer(c.feedback[-1], c.problem)),
     CritiqueRule("the wrong last step holds the right answer", lambda c: names_answer(c.steps[-1], c.problem)),
     CritiqueRule("speaks of the hint", lambda c: _HINT.search(c.first_feedback) is not None),
     CritiqueRule("quotes the hint", _quotes_hint),
+)
+# Where the model was told which step is wrong, it can be mistaken in what it says of it only.
+FIRST_STEP_RULES: Sequence[CritiqueRule] = (
+    CritiqueRule(FAILED, lambda c: c.critique.error != ""),
+    CritiqueRule("cut off", lambda c: c.critique.finish != "stop"),
+    CritiqueRule("does not say what it should be", lambda c: not _says_enough(c.first_feedback)),
+    CritiqueRule("repeats the wrong step", _repeats_wrong_step),
+    CritiqueRule("an equation of it does not hold", lambda c: arithmetic_step(c.first_feedback) is not None),
+    CritiqueRule("the wrong last step holds the right answer", lambda c: names_answer(c.steps[-1], c.problem)),
+    CritiqueRule("speaks of the hint", lambda c: _HINT.search(c.first_feedback) is not None),
 )
 
 CORRECTION_RULES: Sequence[CorrectionRule] = (
@@ -136,7 +159,7 @@ CORRECTION_RULES: Sequence[CorrectionRule] = (
 def judge_critique(critiqued: Critiqued) -> Judged:
     """The first rule that a critique breaks, or what a refiner would say."""
     key = critiqued.critique.id
-    for rule in CRITIQUE_RULES:
+    for rule in EVERY_STEP_RULES if critiqued.critique.step is None else FIRST_STEP_RULES:
         if rule.broken(critiqued):
             return Judged(id=key, reason=rule.name)
     assert critiqued.first is not None, "else it calls every step correct"

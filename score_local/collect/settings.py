@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,12 +18,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is generated. A collection is resumed only with the settings it was begun with.
 
     `samples` solutions a question, `pairs` of a wrong and a right one at most; `critique` is for the feedback on one
-    step. The defaults are SCORE's: it samples at 0.7, and writes critiques and corrections greedily.
+    step. The defaults are SCORE's: it samples at 0.7, and writes critiques and corrections greedily. But SCORE has the
+    model judge every step; `feedback_on` "first" names the first wrong step to it, which small models need.
     """
 
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     samples: Positive = 10
     pairs: Positive = 4
+    feedback_on: Literal["first", "every"] = "first"
     sampling: Tokens = Tokens(temperature=0.7)
     critique: Tokens = Tokens(max_tokens=192)
     correction: Tokens = Tokens()
@@ -39,7 +41,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     solutions: Positive = 4
 
 
-FLAGS = {"seed": "seed", "samples": "samples", "pairs": "pairs"}
+FLAGS = {name: name for name in ("seed", "samples", "pairs", "feedback_on")}
 EXPORT_FLAGS = {"dev_share": "dev_share", "solutions": "solutions"}
 
 

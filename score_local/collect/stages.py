@@ -9,12 +9,23 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 from score_local import answers, prompts
-from score_local.collect import conversations, rules
+from score_local.collect import conversations, first_step, rules
 from score_local.collect.critiques import feedback_of
-from score_local.collect.records import Corrected, Correction, Critique, Judged, Label, Labelled, Pair, Reply, Sample
+from score_local.collect.records import (
+    Corrected,
+    Correction,
+    Critique,
+    Judged,
+    Label,
+    Labelled,
+    Pair,
+    PairTexts,
+    Reply,
+    Sample,
+)
 from score_local.collect.settings import Settings
 from score_local.collect.solutions import steps_of
 from score_local.engine.protocol import Generate, Message, Usage
@@ -28,15 +39,6 @@ StageName = Literal["sample", "label", "pair", "critique", "rules", "prompt", "e
 STAGES: tuple[StageName, ...] = ("sample", "label", "pair", "critique", "rules", "prompt", "export")
 R = TypeVar("R", bound=Reply)
 Loops = Iterable[tuple[str, Steps[R]]]
-
-
-class PairTexts(NamedTuple):
-    """What a pair's ids stand for."""
-
-    problem: Problem
-    wrong: Sample
-    correct: Sample
-    wrong_answer: str
 
 
 def has_gold(problem: Problem) -> bool:
@@ -176,10 +178,11 @@ def texts_of(
 
 def critique_loops(texts: Mapping[str, PairTexts], settings: Settings, done: Mapping[str, Critique]) -> Loops[Critique]:
     """A loop for each pair whose critique is missing or failed."""
-    return ((key, _critique(key, pair, settings)) for key, pair in texts.items() if is_missing(done.get(key)))
+    critique = first_step.critique if settings.feedback_on == "first" else critique_every_step
+    return ((key, critique(key, pair, settings)) for key, pair in texts.items() if is_missing(done.get(key)))
 
 
-def _critique(key: str, pair: PairTexts, settings: Settings) -> Steps[Critique]:
+def critique_every_step(key: str, pair: PairTexts, settings: Settings) -> Steps[Critique]:
     """Hands the wrong solution over one step at a time. Asked for all steps at once, as SCORE asks larger models, a
     0.5B model copied the hint's steps in place of the solution's, 12 times of 12."""
     problem, feedback, usage, finish = pair.problem, list[str](), Usage(), "stop"
@@ -228,12 +231,13 @@ def correction_loops(
     texts: Mapping[str, PairTexts], judged: Iterable[Judged], settings: Settings, done: Mapping[str, Correction]
 ) -> Loops[Correction]:
     """A loop for each critique that broke no rule and whose correction is missing or failed."""
+    correct = first_step.correct if settings.feedback_on == "first" else correct_after_critique
     for row in judged:
         if row.reason == "" and row.id in texts and is_missing(done.get(row.id)):
-            yield row.id, _correct(row, texts[row.id], settings)
+            yield row.id, correct(row, texts[row.id], settings)
 
 
-def _correct(row: Judged, pair: PairTexts, settings: Settings) -> Steps[Correction]:
+def correct_after_critique(row: Judged, pair: PairTexts, settings: Settings) -> Steps[Correction]:
     asked = conversations.correct_messages(solved(pair.problem, pair.wrong), row.critique)
     request = Generate(asked, phase="refine", sampling=settings.correction.sampling(settings.seed))
     try:

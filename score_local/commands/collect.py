@@ -14,9 +14,9 @@ from typing import TypeVar
 from score_local.collect import collection as files
 from score_local.collect import export, funnel, stages
 from score_local.collect.collection import Collection, StageFile, manifest_of, open_collection
-from score_local.collect.records import Reply
+from score_local.collect.records import PairTexts, Reply
 from score_local.collect.settings import ExportSettings, export_settings_of, settings_of
-from score_local.collect.stages import Loops, PairTexts, StageName
+from score_local.collect.stages import Loops, StageName
 from score_local.commands import collect_engine
 from score_local.commands.interrupts import interrupts
 from score_local.commands.progress import PLAIN_INTERVAL

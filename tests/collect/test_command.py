@@ -29,7 +29,8 @@ QUESTIONS: list[dict[str, Any]] = [
     {"id": "q9", "question": question(9, 1), "answer": "10"},
     {"id": "open", "question": question(5, 5)},
 ]
-COLLECT = ("questions.jsonl", "--out", "run", "--samples", "4", "--dev-share", "0")
+EVERY = ("--feedback-on", "every")
+COLLECT = ("questions.jsonl", "--out", "run", "--samples", "4", "--dev-share", "0", *EVERY)
 
 
 class Engines(list[ScriptedEngine]):
@@ -179,7 +180,19 @@ def test_the_card_tells_what_the_dataset_is_made_of(engines: Engines) -> None:
 def test_stages_run_alone_and_together_give_the_same(engines: Engines, tmp_path: Path) -> None:
     run()
     for stage in ("sample", "label", "pair", "critique", "rules", "prompt", "export"):
-        run("questions.jsonl", "--out", "single", "--samples", "4", "--dev-share", "0", "--resume", "--stage", stage)
+        run(
+            "questions.jsonl",
+            "--out",
+            "single",
+            "--samples",
+            "4",
+            "--dev-share",
+            "0",
+            "--resume",
+            "--stage",
+            stage,
+            *EVERY,
+        )
     for name in ("labels.jsonl", "pairs.jsonl", "judged.jsonl", "accepted.jsonl", "dataset/refiner.jsonl"):
         assert (Path("single") / name).read_bytes() == (Path("run") / name).read_bytes(), name
 

@@ -43,7 +43,16 @@ def start(tmp_path: Path) -> Start:
     def run(
         rate: float, out: str, *flags: str, program: tuple[str, ...] = ("-m", "tests.collect.scripted"), limit: int = 0
     ) -> subprocess.Popen[str]:
-        collect = [str(tmp_path / "questions.jsonl"), "--out", str(tmp_path / out), "--samples", "4", "--resume"]
+        collect = [
+            str(tmp_path / "questions.jsonl"),
+            "--out",
+            str(tmp_path / out),
+            "--samples",
+            "4",
+            "--feedback-on",
+            "every",
+            "--resume",
+        ]
         command = [sys.executable, *program, str(rate), *collect, *flags]
         return subprocess.Popen(
             command,

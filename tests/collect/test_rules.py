@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from score_local.collect.records import Correction, Critique
 from score_local.collect.rules import (
     CORRECTION_RULES,
-    CRITIQUE_RULES,
+    EVERY_STEP_RULES,
+    FIRST_STEP_RULES,
     Attempted,
     Critiqued,
     judge_correction,
@@ -125,13 +126,45 @@ def test_a_correction_that_breaks_no_rule_is_kept(text: str) -> None:
     assert (judged.reason, judged.solution) == ("", RIGHT)
 
 
+MENDED = "It should be 12 - 2 = 10 apples, because he eats 2 of them."
+FIRST = msgspec.structs.replace(GOOD.critique, feedback=(MENDED,), step=2)
+BROKEN_FIRST_STEPS: list[tuple[str, dict[str, Any]]] = [
+    ("failed", {"error": "out of memory", "feedback": ()}),
+    ("cut off", {"finish": "length"}),
+    ("does not say what it should be", {"feedback": ("It should be",)}),
+    ("does not say what it should be", {"feedback": ("It should be right.",)}),
+    ("does not say what it should be", {"feedback": ()}),
+    ("repeats the wrong step", {"feedback": ("It should be 12+2 = 14, because he eats 2 of them.",)}),
+    ("an equation of it does not hold", {"feedback": ("It should be 12 - 2 = 9 apples, because he eats 2.",)}),
+    (
+        "the wrong last step holds the right answer",
+        {"wrong": "Step 1: There are 12 apples.\nStep 2: Of 12 he eats 2, so 10, and 2 more are 12.\n\\boxed{12}"},
+    ),
+    ("speaks of the hint", {"feedback": ("It should be 12 - 2 = 10 apples, as in the right solution.",)}),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes"), BROKEN_FIRST_STEPS)
+def test_what_is_said_of_the_first_wrong_step_is_judged_too(reason: str, changes: dict[str, Any]) -> None:
+    critique = msgspec.structs.replace(FIRST, **{k: v for k, v in changes.items() if k != "wrong"})
+    judged = judge_critique(replace(GOOD, wrong=changes.get("wrong", WRONG), critique=critique))
+    assert (judged.reason, judged.critique, judged.critique_step) == (reason, "", None)
+
+
+def test_what_the_first_wrong_step_should_be_is_kept() -> None:
+    judged = judge_critique(replace(GOOD, critique=FIRST))
+    assert (judged.reason, judged.critique_step) == ("", 2)
+    assert judged.critique == f"Step 2 is the first wrong step. {MENDED}"
+
+
 def test_every_rule_has_a_row() -> None:
-    assert [rule.name for rule in CRITIQUE_RULES] == list(dict.fromkeys(name for name, _ in BROKEN_CRITIQUES))
+    assert [rule.name for rule in EVERY_STEP_RULES] == list(dict.fromkeys(name for name, _ in BROKEN_CRITIQUES))
+    assert [rule.name for rule in FIRST_STEP_RULES] == list(dict.fromkeys(name for name, _ in BROKEN_FIRST_STEPS))
     assert [rule.name for rule in CORRECTION_RULES] == list(dict.fromkeys(name for name, _ in BROKEN_CORRECTIONS))
 
 
-@given(st.lists(st.text(max_size=60), max_size=3))
-def test_whatever_a_model_says_is_judged(feedback: list[str]) -> None:
-    critique = msgspec.structs.replace(GOOD.critique, feedback=tuple(feedback))
+@given(st.lists(st.text(max_size=60), max_size=3), st.sampled_from([None, 1, 2]))
+def test_whatever_a_model_says_is_judged(feedback: list[str], step: int | None) -> None:
+    critique = msgspec.structs.replace(GOOD.critique, feedback=tuple(feedback), step=step)
     judged = judge_critique(replace(GOOD, critique=critique))
     assert (judged.reason == "") == (judged.critique_step is not None)

@@ -1,0 +1,77 @@
+"""Feedback on the first wrong step alone, for models too small to judge every step.
+
+A 0.5B model that is asked about each step calls them all correct. What it can do is say what a step should be, once it
+is told which. Where the first wrong step is follows from comparing the numbers that the wrong and the right solution
+come to; the words are the model's. Its correction keeps the steps before, and goes on from what its critique says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+
+from score_local import answers
+from score_local.collect import conversations
+from score_local.collect.critiques import OPENING, should_be
+from score_local.collect.records import Correction, Critique, Judged, PairTexts
+from score_local.collect.rules import arithmetic_step
+from score_local.collect.settings import Settings
+from score_local.collect.solutions import numbered, one_line, steps_of
+from score_local.engine.protocol import Generate
+from score_local.engine.steps import Steps, generate
+from score_local.errors import EngineError
+
+_NUMBER = r"[-−]?\$?\d[\d,]*(?:\.\d+)?"
+_STATED = re.compile(_NUMBER)
+_RESULT = re.compile(rf"(?<==)\s*{_NUMBER}(?![\d.,]*\s*[-+*/×÷])")
+
+
+def first_wrong_step(question: str, wrong: str, right: str) -> int:
+    """The number of the first step of the solution `wrong` that has an equation that does not hold, or comes to a
+    number that neither the question nor the solution `right` knows; else of the last, whose answer is wrong."""
+    steps, slip = steps_of(wrong), arithmetic_step(wrong)
+    known = {value / scale for value in _values(_STATED, f"{question}\n{right}") for scale in (1, 100)}
+    for number, step in enumerate(steps, 1):
+        if number == slip or not known.issuperset(_values(_RESULT, step)):
+            return number
+    return len(steps)
+
+
+def critique(key: str, pair: PairTexts, settings: Settings) -> Steps[Critique]:
+    """Asks what the first wrong step should be, and why, with the right solution in view."""
+    steps, right = steps_of(pair.wrong.text), steps_of(pair.correct.text)
+    number = first_wrong_step(pair.problem.question, pair.wrong.text, pair.correct.text)
+    task = conversations.critique_task(pair.problem, steps[:number], pair.wrong_answer, right)
+    asked = conversations.first_step_messages(pair.problem.kind, task)
+    request = Generate(asked, phase="refine", sampling=settings.critique.sampling(settings.seed), prefix=OPENING)
+    try:
+        reply = yield from generate(request)
+    except EngineError as error:
+        return Critique(id=key, error=str(error))
+    said = (one_line(answers.split_thought(reply.text)[1]),)
+    return Critique(id=key, feedback=said, step=number, finish=reply.finish, usage=reply.usage)
+
+
+def correct(row: Judged, pair: PairTexts, settings: Settings) -> Steps[Correction]:
+    """Has the problem solved again from the first wrong step on: without the hint, and without the steps that went
+    wrong, which a small model would only repeat."""
+    assert row.critique_step is not None, "else a rule is broken"
+    steps = steps_of(pair.wrong.text)
+    kept, wrong = steps[: row.critique_step - 1], steps[row.critique_step - 1]
+    asked = conversations.amend_messages(pair.problem, row.critique_step, wrong, row.critique)
+    mended = should_be(row.critique)
+    prefix = numbered([*kept, mended]) + ".\n" if mended else numbered([*kept, ""]).rstrip()
+    request = Generate(asked, phase="refine", sampling=settings.correction.sampling(settings.seed), prefix=prefix)
+    try:
+        reply = yield from generate(request)
+    except EngineError as error:
+        return Correction(id=row.id, error=str(error))
+    return Correction(id=row.id, text=reply.text, finish=reply.finish, usage=reply.usage)
+
+
+def _values(pattern: re.Pattern[str], text: str) -> Iterator[Fraction]:
+    for found in pattern.findall(text):
+        value = answers.parse_number(found.replace("$", "").rstrip(","))
+        if value is not None:
+            yield value
