@@ -5,6 +5,7 @@ What was said is written as it is, but for control characters, which are made vi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tui.literal import literal, one_line
 from tui.records import Conversation, Phase, Turn
 
 TITLE_WIDTH = 100
+NAME_WIDTH = 40
 TIMINGS = ("| phase | tokens | seconds | tokens/s |", "|---|---:|---:|---:|")
 
 
@@ -27,6 +29,12 @@ def export(path: Path, conversation: Conversation, turns: Sequence[Turn]) -> Non
         write_whole(path, content)
     except RunError as error:
         raise HistoryError(error.what, error.where, "Make room, or choose another place") from error
+
+
+def file_name(conversation: Conversation) -> str:
+    """A name for the file, of what a title holds of letters and digits."""
+    words = re.findall(r"\w+", conversation.title)
+    return f"{'-'.join(words)[:NAME_WIDTH] or 'conversation'}.md"
 
 
 def jsonl(turns: Sequence[Turn]) -> bytes:

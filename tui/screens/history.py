@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from textual import on, work
@@ -17,9 +18,10 @@ from textual.widgets import DataTable, Footer, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from score_local.errors import HistoryError
-from tui.history import Found
+from tui.export import export, file_name
+from tui.history import Found, History
 from tui.literal import literal, one_line
-from tui.records import Turn
+from tui.records import Conversation, Turn
 from tui.screens.dialogs import AskText
 from tui.screens.table import Column, LiteralTable
 from tui.services import Services
@@ -37,6 +39,7 @@ class HistoryScreen(Screen[str | None]):
         Binding("slash", "focus('#search')", "Search", key_display="/"),
         Binding("r", "rename", "Rename"),
         Binding("b", "branch", "Branch"),
+        Binding("x", "export", "Export"),
         Binding("d,delete", "delete", "Delete"),
         Binding("u", "undo", "Undo"),
         Binding("escape", "leave", "Close"),
@@ -110,6 +113,20 @@ class HistoryScreen(Screen[str | None]):
             self.dismiss(child.id)
 
     @work
+    async def action_export(self) -> None:
+        found = self._selected()
+        if found is None:
+            return
+        title = "Export to a file: .md, or .jsonl with everything"
+        name = await self.app.push_screen_wait(AskText(title, file_name(found.conversation)))
+        if not name:
+            return
+        path = Path(name).expanduser()
+        written = await self._tried(lambda: _exported(self._history, found.conversation, path))
+        if written:
+            self.notify(f"Written: {written}", markup=False)
+
+    @work
     async def action_delete(self) -> None:
         found = self._selected()
         if found is None:
@@ -163,6 +180,11 @@ class ChooseCard(ModalScreen[str | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option_id)
+
+
+def _exported(history: History, conversation: Conversation, path: Path) -> Path:
+    export(path, conversation, history.turns(conversation.id))
+    return path
 
 
 def _row(found: Found) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ CHUNK = 250  # rows that are added before keys are looked at again
 LEAST_WIDTH = 10
 PADDING = 2  # of a cell, left and right together
 SCROLL_BAR = 2
+ASCII = str.maketrans({"✓": "+", "✗": "x", "…": "~"})  # marks of our own; what others wrote stays as it is
 
 
 class Column(NamedTuple):
@@ -96,8 +97,9 @@ class LiteralTable(DataTable[Text]):
         self.add_row(*self._shown(self._cells[key]), key=key)
 
     def _shown(self, cells: Sequence[str]) -> list[Text]:
+        plain = ASCII if self.app.has_class("-ascii") else {}
         return [
-            Text(one_line(cell, width), self._styles.get(cell, ""), no_wrap=True)
+            Text(one_line(cell, width).translate(plain), self._styles.get(cell, ""), no_wrap=True)
             for cell, width in zip(cells, self._widths(), strict=True)
         ]
 
