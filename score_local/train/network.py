@@ -115,7 +115,8 @@ class Network:
 
     @contextmanager
     def inference(self, *, adapter: bool = True) -> Iterator[None]:
-        """No gradients and no dropout; without the adapter where it is to be the base model."""
+        """No gradients and no dropout; without the adapter where it is to be the base model. May be nested."""
+        before = self._adapted.training
         self._adapted.eval()
         try:
             with torch.no_grad():
@@ -125,7 +126,7 @@ class Network:
                     with self._adapted.disable_adapter():
                         yield
         finally:
-            self._adapted.train()
+            self._adapted.train(before)
 
     def _state(self) -> dict[str, Tensor]:
         found: dict[str, Tensor] = get_peft_model_state_dict(self._adapted, save_embedding_layers=False)
