@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -21,7 +22,14 @@ from score_local.errors import UserError
 from score_local.policy import Policy
 from tui.history import History
 from tui.screens.conversation import ConversationScreen
+from tui.screens.first_start import FirstStartScreen
+from tui.screens.help import HelpScreen
+from tui.screens.history import HistoryScreen
+from tui.screens.models import ModelChoice, ModelsScreen
+from tui.screens.settings import SettingsScreen
 from tui.services import OpenEngine, Services
+
+ASIDE = ("models", "history", "settings", "reload", "batch", "convert", "new")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +98,23 @@ class ScoreApp(App[None]):
         except UserError as error:
             if self._setup.model:
                 self._tell(str(error), "error")
-            await self._choose_first()
+            await self._choose(FirstStartScreen(self.services))
             return
-        await self._load(model, self.services.policy)
+        await self._load(model)
 
-    async def _choose_first(self) -> None:
-        from tui.screens.first_start import FirstStartScreen
-
-        choice = await self.push_screen_wait(FirstStartScreen(self.services))
+    async def _choose(self, screen: Screen[ModelChoice | None]) -> None:
+        choice = await self.push_screen_wait(screen)
         if choice:
-            await self._load(choice.model, self._adapted(choice.adapters))
+            known = choice.model == self.services.model
+            await self._load(choice.model, choice.adapters if choice.adapters or known else None)
 
-    async def _load(self, model: Path, policy: Policy) -> None:
+    async def _load(self, model: Path, adapters: Mapping[str, Path] | None = None) -> None:
+        """With the policy that ships with the model, and its adapters where none are given."""
         self.conversation.load_share = 0.0
         try:
+            policy = await asyncio.to_thread(self.services.policy_for, model)
+            if adapters is not None:
+                policy = msgspec.structs.replace(policy, adapters={role: str(path) for role, path in adapters.items()})
             await self.services.load(model, policy, self._progress)
         except UserError as error:
             self._tell(f"{error}. F2 chooses another model", "error")
@@ -113,45 +124,29 @@ class ScoreApp(App[None]):
     def _progress(self, share: float) -> None:
         self.conversation.load_share = share
 
-    def _adapted(self, adapters: dict[str, Path]) -> Policy:
-        import msgspec
-
-        return msgspec.structs.replace(
-            self.services.policy, adapters={role: str(path) for role, path in adapters.items()}
-        )
-
     # -- screens ----------------------------------------------------------------------------------------------------
 
     def action_help(self) -> None:
-        from tui.screens.help import HelpScreen
-
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
     @work
     async def action_models(self) -> None:
-        from tui.screens.models import ModelsScreen
-
-        choice = await self.push_screen_wait(ModelsScreen(self.services))
-        if choice:
-            await self._load(choice.model, self._adapted(choice.adapters))
+        await self._choose(ModelsScreen(self.services))
 
     @work
     async def action_history(self) -> None:
-        from tui.screens.history import HistoryScreen
-
         key = await self.push_screen_wait(HistoryScreen(self.services))
         if key:
             await self.conversation.open(key)
 
     @work
     async def action_settings(self) -> None:
-        from tui.screens.settings import SettingsScreen
-
         policy = await self.push_screen_wait(SettingsScreen(self.services))
         if policy:
+            adapters = self.services.policy.adapters  # chosen in the model picker, not in the file
             try:
-                await self.services.change(policy)
+                await self.services.change(msgspec.structs.replace(policy, adapters=adapters))
             except UserError as error:
                 self._tell(str(error), "error")
 
@@ -162,20 +157,23 @@ class ScoreApp(App[None]):
     async def action_convert(self) -> None:
         from tui.screens.convert import ConvertScreen
 
-        choice = await self.push_screen_wait(ConvertScreen())
-        if choice:
-            await self._load(choice.model, self._adapted(choice.adapters))
+        await self._choose(ConvertScreen())
 
     @work
     async def action_reload(self) -> None:
-        if self.services.model is None:
-            await self._choose_first()
+        model, adapters = self.services.model, self.services.policy.adapters
+        if model is None:
+            await self._choose(FirstStartScreen(self.services))
         else:
-            await self._load(self.services.model, self.services.policy)
+            await self._load(model, {role: Path(path) for role, path in adapters.items()})
 
     @work
     async def action_new(self) -> None:
         await self.conversation.open(None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Other screens open from the conversation only, and one at a time."""
+        return action not in ASIDE or isinstance(self.screen, ConversationScreen)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

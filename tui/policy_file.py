@@ -81,12 +81,13 @@ def parsed(setting: Setting, text: str) -> Value:
         raise PolicyError(f"{text!r} is not {wanted}", setting.key, "Mend it, or empty it for the default") from error
 
 
-def save_policy(path: Path, values: Mapping[str, Value]) -> Policy:
+def save_policy(path: Path, values: Mapping[str, Value], shipped: Path | None = None) -> Policy:
     """Writes what has changed into the file, which may not exist yet; the policy that it now holds.
 
+    `shipped` is the policy file of the model, which holds where the person's says nothing.
     Raises PolicyError, and leaves the file as it was, where a value is refused; RunError where it cannot be written.
     """
-    before = load_policy(path if path.exists() else None)
+    before = load_policy(path if path.exists() else None, shipped=shipped)
     document = _read(path)
     for key, value in values.items():
         if value != value_of(before, key):
@@ -94,7 +95,7 @@ def save_policy(path: Path, values: Mapping[str, Value]) -> Policy:
     draft = path.with_name(path.name + ".draft")
     write_whole(draft, tomlkit.dumps(document).encode())
     try:
-        policy = load_policy(draft)
+        policy = load_policy(draft, shipped=shipped)
     except PolicyError as error:
         draft.unlink()
         raise PolicyError(error.what, str(path), error.next) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from score_local.engine.protocol import Engine
 from score_local.helpers import NO_HELPERS
-from score_local.policy import Policy
+from score_local.policy import Policy, load_policy
 from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ class Services:
         self.trusted, self.trust, self.helpers = policy, NOTHING_KNOWN, NO_HELPERS
         self._open = open_engine
         self._engine: Engine | None = None
+
+    def shipped(self, model: Path | None = None) -> Path | None:
+        """The policy file that comes with a model of the catalogue; of the one that is loaded where none is named."""
+        from score_local import catalog
+
+        model = model or self.model
+        return catalog.shipped_policy(model) if model else None
+
+    def policy_for(self, model: Path) -> Policy:
+        """What the person set, and where that says nothing what ships with the model. Raises PolicyError."""
+        own = self.policy_path if self.policy_path.exists() else None
+        return load_policy(own, shipped=self.shipped(model))
 
     def engine(self) -> Engine | None:
         """The engine that is loaded; None before the first load and after one that failed."""

@@ -31,7 +31,7 @@ class SettingsScreen(Screen[Policy | None]):
 
     def __init__(self, services: Services) -> None:
         super().__init__()
-        self._policy, self._path = services.policy, services.policy_path
+        self._policy, self._path, self._shipped = services.policy, services.policy_path, services.shipped()
 
     def compose(self) -> ComposeResult:
         yield Label(Content(f"Settings: {literal(str(self._path))}"), classes="title")
@@ -47,7 +47,7 @@ class SettingsScreen(Screen[Policy | None]):
 
     def action_save(self) -> None:
         try:
-            policy = save_policy(self._path, dict(self._values()))
+            policy = save_policy(self._path, dict(self._values()), self._shipped)
         except UserError as error:
             self.query_one("#told", Static).update(literal(f"{error.what} ({error.where})"))
             return
