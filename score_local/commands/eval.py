@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dataset is None or options.out is None:
         raise InputError("which problems, and where to?", "eval", "Name a problem file and --out DIR")
     overrides = {} if options.seed is None else {"seed": options.seed}
-    policies = policies_of((options.policies or EVERY_POLICY).split(","), overrides)
+    policies = policies_of(_names(options.policies), overrides)
     problems, out = _problems(options), Path(options.out)
     _require_new(out, options.resume)
     fitted = [one for one in policies if one.fitted]
@@ -67,6 +67,10 @@ def _failed(traces: Traces) -> int:
     if failed:
         print(f"score-local: {failed} attempts failed; --resume tries them again", file=sys.stderr)
     return int(failed > 0)
+
+
+def _names(flag: str | None) -> list[str]:
+    return [name.strip() for name in (flag or EVERY_POLICY).split(",") if name.strip()]
 
 
 def _problems(options: argparse.Namespace) -> list[Problem]:

@@ -20,7 +20,7 @@ from score_local.engine.protocol import Engine, Generate, Score
 from score_local.engine.recorded import RecordedEngine
 from score_local.engine.reply_record import Identity, ReplyRecord
 from score_local.engine.steps import Answer, Ask, Steps
-from score_local.errors import PolicyError
+from score_local.errors import PolicyError, RunError
 from score_local.gguf_check import file_sha256
 from score_local.helpers import Helpers
 from score_local.methods import attempt
@@ -31,6 +31,7 @@ from score_local.sandbox.pool import Sandbox
 from score_local.schedule import Scheduler
 from score_local.trace import Trace
 
+LOST_CAUSE = 20  # problems that failed one after another, for every policy: the engine is gone
 REPLIES, JUDGE_REPLIES = "replies.jsonl", "judge-replies.jsonl"
 
 
@@ -83,23 +84,21 @@ class Work:
         self.engine.capacity = len(contenders) * self._at_once(contenders)
         with closing(self._helpers(contenders)) as helpers:
             scheduler: Scheduler[Trace] = Scheduler(self.engine, helpers=helpers)
-            ended = self._drain(scheduler, _loops(contenders, problems), len(contenders) * len(problems))
+            ticker = Ticker(self.engine, len(contenders) * len(problems), LOST_CAUSE * len(contenders))
+            ended = self._drain(scheduler, _loops(contenders, problems), ticker)
         return {one.name: [ended[_key(one, problem)] for problem in problems] for one in contenders}
 
     def close(self) -> None:
         self.engine.close()
 
-    def _drain(
-        self, scheduler: Scheduler[Trace], loops: Iterator[tuple[str, Steps[Trace]]], n: int
-    ) -> dict[str, Trace]:
+    def _drain(self, scheduler: Scheduler[Trace], loops: Loops, ticker: Ticker) -> dict[str, Trace]:
         ended: dict[str, Trace] = {}
-        ticker = Ticker(self.engine, n)
         with interrupts(scheduler.stop, scheduler.abort) as seen:
             for key, trace in scheduler.run(loops):
                 if self.engine.trouble:
                     raise self.engine.trouble
                 ended[key] = trace
-                ticker.ended()
+                ticker.ended(trace)
         if seen.count:
             print("score-local: every reply is kept; go on with the same command and --resume", file=sys.stderr)
             raise KeyboardInterrupt
@@ -127,12 +126,19 @@ class Ticker:
 
     engine: RecordedEngine
     total: int
+    lost_cause: int
     done: int = 0
+    failed_in_a_row: int = 0
     began: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
 
-    def ended(self) -> None:
+    def ended(self, trace: Trace) -> None:
+        """Raises RunError where nothing but failures has come for a while."""
         self.done += 1
+        self.failed_in_a_row = self.failed_in_a_row + 1 if trace.status == "failed" else 0
+        if self.failed_in_a_row >= self.lost_cause:
+            what = f"{self.failed_in_a_row} attempts failed one after another, the last: {trace.error}"
+            raise RunError(what, next="Mend that, then go on with --resume")
         if time.monotonic() - self.told >= PLAIN_INTERVAL or self.done == self.total:
             self._tell()
 

@@ -10,12 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from score_local.commands import eval_options
 from score_local.errors import InputError, ModelError
-from score_local.evaluate.datasets import ON_HUB, located, read_dataset
+from score_local.evaluate.datasets import ON_HUB, located, ordinary, read_dataset
 from score_local.problem import Problem
 from score_local.problem_files import read_problems
+from score_local.problem_records import problem_from
 
 BOXED = {
     "problem": "What is $\\frac{1}{4}+\\frac{1}{2}$?",
@@ -164,6 +167,26 @@ def test_math_as_a_folder(tmp_path: Path) -> None:
     found = read_dataset(str(tmp_path))
     assert [problem.id for problem in found.problems] == ["algebra/10", "algebra/2", "geometry/1"]
     assert [fault.what for fault in found.faults] == ["there is no problem in it", "holds 2 problems"]
+
+
+KEYS = [
+    "question", "answer", "answerKey", "choices", "stem", "label", "text", "problem", "solution", "Body", "Question",
+    "Answer", "sQuestion", "lSolutions", "original_text", "ans", "Numbers", "result", "id", "unique_id", "kind",
+]  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8))
+def test_any_record_is_a_problem_or_told(record: dict[str, Any]) -> None:
+    try:
+        problem = problem_from(ordinary(record), "x")
+    except InputError as error:
+        assert str(error)
+    else:
+        assert problem.question and (problem.answer is None or problem.answer)
 
 
 REFUSED = [

@@ -285,6 +285,15 @@ def test_attempts_that_failed_are_told_and_tried_again(
     assert run(*arguments) == 0
 
 
+def test_an_engine_that_died_ends_the_run(
+    opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "open_model", lambda *_: ScriptedEngine(lambda request: EngineError("it died")))
+    assert run("sums.jsonl", "--out", "out", "--policies", "solve, majority-2") == 2
+    assert "40 attempts failed one after another, the last: it died" in capsys.readouterr().err
+    assert not Path("out/report.json").exists()
+
+
 def test_a_full_disk_ends_the_run(
     opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
