@@ -3,6 +3,7 @@
 DIR/replies.jsonl     every reply of the model: what is asked once is never asked again
 DIR/calibrations/     what was fitted on the problems that are not reported on
 DIR/runs/NAME/        a run folder for each policy: `score-local show` reads it
+DIR/report.md, .json  every number, and pictures beside them
 """
 
 from __future__ import annotations
