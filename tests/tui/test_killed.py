@@ -1,0 +1,77 @@
+"""The whole app in a process of its own, which is then killed: what the next one finds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tui.chat import PROBLEM, WRONG, Chat, chat
+from tui.history import History
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+ROOT = Path(__file__).parents[2]
+
+# Asks a problem; says so when the refiner is asked, who takes a minute.
+APP = """
+import os, sys, time
+from pathlib import Path
+from score_local.engine.protocol import Score
+from tests.tui.chat import PROBLEM, WRONG, chat
+from tui.widgets.prompt import Prompt
+
+def script(request):
+    if isinstance(request, Score):
+        return (-2.0, -0.2)
+    if request.phase == "refine":
+        os.write(1, b"refining\\n")
+        time.sleep(60)
+    return WRONG
+
+async def act(app):
+    app.screen.query_one(Prompt).text = PROBLEM
+    await app.press("enter")
+    await app.until(lambda: os.path.exists("no such file"))
+
+chat(Path(sys.argv[1]), act, script)
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> subprocess.Popen[str]:
+    """An app that is refining."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", APP, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stdout and "refining" in started.stdout.readline()
+    return started
+
+
+def test_a_killed_app_loses_the_running_phase_only(app: subprocess.Popen[str], tmp_path: Path) -> None:
+    app.send_signal(signal.SIGKILL)
+    app.communicate(timeout=30)
+    history = History(tmp_path / "history.db")
+    (found,) = history.search()
+    (turn,) = history.turns(found.conversation.id)
+    history.close()
+    names = [phase.name for phase in turn.phases]
+    assert (names[0], turn.phases[0].text) == ("solve", WRONG) and "verify" in names and "refine" not in names
+    assert turn.state == "running" and turn.trace and turn.trace.rounds and turn.answer == "74"
+
+
+def test_the_next_app_shows_what_is_there(app: subprocess.Popen[str], tmp_path: Path) -> None:
+    app.send_signal(signal.SIGKILL)
+    app.communicate(timeout=30)
+
+    async def act(talking: Chat) -> None:
+        await talking.press("f3")
+        await talking.until(lambda: PROBLEM in talking.text)
+        await talking.press("enter")
+        await talking.until(lambda: talking.cards)
+        await talking.until(lambda: "cancelled" in talking.text and "74" in talking.text)
+
+    chat(tmp_path, act)
