@@ -6,10 +6,29 @@ import argparse
 
 STAGES = ("sample", "label", "pair", "critique", "rules", "prompt", "export")
 ENGINES = ("llama", "transformers", "openai")
+DESCRIPTION = """Makes training data for solver, verifier and refiner from questions with gold answers (SCORE, stage 1):
+
+  sample    --samples solutions a question
+  label     each compared with the gold answer
+  pair      a wrong and a right solution of one question
+  critique  the model says what is wrong, with the right solution as the hint
+  rules     critiques that break a rule are rejected
+  prompt    the model solves the question again with the critique and without the hint: is it right now?
+  export    examples in DIR/dataset, which `score-local train` reads
+
+Each stage writes its file in DIR; whatever interrupts it, the same command with --resume goes on. A funnel on stdout
+(and in DIR/funnel.json) counts what was left after each stage, and why the rest was rejected."""
+EXAMPLES = """examples:
+  score-local collect train.jsonl --model qwen2.5-coder-0.5b --out runs/collect --samples 4 --limit 60
+  score-local collect train.jsonl --engine transformers --model Qwen/Qwen2.5-1.5B-Instruct --precision nf4 --out big
+  score-local collect train.jsonl --engine openai --url http://127.0.0.1:8080/v1 --model served --out served
+  score-local collect train.jsonl --model qwen2.5-coder-0.5b --out runs/collect --resume --stage export"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """What is not given is None: `Settings` and `ExportSettings` hold the defaults."""
+    command.description, command.epilog = DESCRIPTION, EXAMPLES
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument("questions", metavar="QUESTIONS", help="a problem file with gold answers; - reads stdin")
     command.add_argument("--out", required=True, metavar="DIR", help="the collection's folder")
     command.add_argument("--resume", action="store_true", help="go on where it stopped; begins it if there is none")
@@ -36,10 +55,22 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--engine", choices=ENGINES, default="llama", help="what computes (llama: llama.cpp, here)")
-    group.add_argument("--model", metavar="M", help="a catalogue name or a file; with openai, the name it is served by")
+    group.add_argument(
+        "--model",
+        metavar="M",
+        help="a catalogue name or a GGUF; with transformers also a folder or a hub id; with openai, its name there",
+    )
     group.add_argument("--parallel", type=_positive, default=16, metavar="N", help="requests side by side (16)")
     group.add_argument("--context", type=_positive, default=3072, metavar="T", help="tokens a sequence can hold (3072)")
     group.add_argument("--threads", type=_positive, metavar="N", help="llama: default: the physical cores")
+    group.add_argument(
+        "--precision",
+        choices=["fp32", "bf16", "nf4"],
+        help="transformers: of the weights (bf16 on a CUDA GPU, fp32 on the CPU)",
+    )
+    group.add_argument(
+        "--fetch", action="store_true", help="transformers: fetch a hub id's files where they are not here"
+    )
     group.add_argument("--url", metavar="URL", help="openai: where the server is, for example http://127.0.0.1:8080/v1")
     group.add_argument(
         "--key-variable",

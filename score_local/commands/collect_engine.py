@@ -31,12 +31,14 @@ def _llama(options: argparse.Namespace) -> tuple[Source, Open]:
 def _transformers(options: argparse.Namespace) -> tuple[Source, Open]:
     if not options.model:
         raise PolicyError("which model?", "--engine transformers", "Add --model with a folder, a GGUF or a hub id")
-    base = catalog.resolve_base(options.model)
+    base = catalog.resolve_base(options.model, fetch=options.fetch)
 
     def open_() -> Engine:
         from score_local.engine.transformers import open_engine
+        from score_local.train.base import open_base
 
-        return open_engine(base, capacity=options.parallel, context=options.context)
+        folder = open_base(str(base)).folder  # a GGUF is dequantised into one
+        return open_engine(folder, capacity=options.parallel, context=options.context, precision=options.precision)
 
     return Source("transformers", base.name, _sha256_of(base)), open_
 

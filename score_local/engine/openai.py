@@ -187,11 +187,12 @@ class _Call:
             with self._post(score_body(self.request, model)) as response:
                 content = response.read(LONGEST_LINE)
             return scores_from(content, self.request.choices, time.perf_counter() - began)
-        stream = ReplyStream(self.request.sampling.loop_window)
+        prefix = self.request.prefix
+        stream = ReplyStream(self.request.sampling.loop_window, prefix)
         with self._post(generate_body(self.request, model)) as response:
             while not stream.done and (line := response.readline(LONGEST_LINE)):
                 stream.feed(line)
-                self._tell(stream.text)
+                self._tell(stream.text[len(prefix) :])
         if not stream.ended:
             raise _Passing("the connection was cut in the middle of a reply")
         return stream.completion(time.perf_counter() - began)

@@ -68,11 +68,11 @@ class _Chunk(msgspec.Struct, frozen=True):
 
 
 def generate_body(request: Generate, model: str) -> bytes:
-    """The JSON of a streamed chat completion. Raises EngineError for what no such server can do."""
-    if request.prefix:
-        raise EngineError("a server cannot be told how its reply begins")
+    """The JSON of a streamed chat completion. A prefix is an assistant's turn that the server is to go on with, as vLLM
+    and llama-server do; they send what they add to it."""
     sampling = request.sampling
-    body = _body(request.messages, model, request.thinking) | {
+    begun = (Message("assistant", request.prefix),) if request.prefix else ()
+    body = _body((*request.messages, *begun), model, request.thinking) | {
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": sampling.max_tokens,
@@ -81,6 +81,8 @@ def generate_body(request: Generate, model: str) -> bytes:
     }
     if sampling.temperature > 0:
         body |= {"top_p": sampling.top_p, "min_p": sampling.min_p, "top_k": sampling.top_k}
+    if begun:
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     if sampling.stop:
         body["stop"] = sampling.stop
     return msgspec.json.encode(body)
@@ -103,10 +105,11 @@ def _body(messages: Sequence[Message], model: str, thinking: bool) -> dict[str, 
 
 
 class ReplyStream:
-    """Collects a streamed reply, line by line. `ended`: the server has said why it stopped, or we know why to."""
+    """Collects a streamed reply, line by line, after the `prefix` that it began with. `ended`: the server has said why
+    it stopped, or we know why to."""
 
-    def __init__(self, loop_window: int) -> None:
-        self.text = ""
+    def __init__(self, loop_window: int, prefix: str = "") -> None:
+        self.text = prefix
         self._finish: Finish | None = None
         self._done = self._reasoning = False
         self._usage: _Usage | None = None

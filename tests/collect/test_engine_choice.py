@@ -9,8 +9,10 @@ import pytest
 
 from score_local.collect.collection import Source
 from score_local.commands import collect_engine, setup
+from score_local.engine.protocol import Completion, Generate, Message, Sampling
 from score_local.errors import ModelError, PolicyError
 from tests.collect.scripted import options
+from tests.engine.fakes import ask
 from tests.engine.openai_server import FakeServer, serving
 
 
@@ -32,6 +34,24 @@ def test_a_folder_is_told_by_its_weights(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_bytes(b"2")
     two, _ = collect_engine.source_of(options(*flags))
     assert one.engine == "transformers" and one.model == tmp_path.name and one.sha256 != two.sha256
+
+
+def test_transformers_collects_over_a_folder_and_over_a_gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path / "models"))
+    pytest.importorskip("torch")
+    from convert.base import open_base
+    from convert.merge import merge
+    from tests.convert.tiny import tiny_model
+
+    folder = tiny_model("qwen2", tmp_path / "m")
+    merge(open_base(folder), None, tmp_path / "m.gguf", "f16")
+    for model in (folder, tmp_path / "m.gguf"):
+        flags = ("q", "--out", "x", "--engine", "transformers", "--model", str(model), "--parallel", "2")
+        source, open_ = collect_engine.source_of(options(*flags, "--context", "128"))
+        engine = open_()
+        reply = ask(engine, Generate((Message("user", "Why?"),), sampling=Sampling(max_tokens=4)))
+        engine.close()
+        assert isinstance(reply, Completion) and engine.capacity == 2 and source.model == model.name
 
 
 def test_a_server_is_opened_when_something_is_to_be_asked() -> None:

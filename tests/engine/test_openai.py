@@ -312,9 +312,13 @@ def test_adapters_are_models_of_the_server(fake: FakeServer) -> None:
     assert isinstance(reply, EngineError) and "no adapter 'refiner'" in str(reply)
 
 
-def test_what_a_server_cannot_do_is_refused(fake: FakeServer) -> None:
-    reply, _ = ask(fake, Generate(ASK.messages, prefix="Step 1:"), streamed("x"))
-    assert isinstance(reply, EngineError) and not fake.requests
+def test_a_prefix_is_a_turn_to_go_on_with(fake: FakeServer) -> None:
+    reply, ear = ask(fake, Generate(ASK.messages, prefix="Step 1:"), streamed(" 2 + 2", " = 4"))
+    assert isinstance(reply, Completion) and reply.text == "Step 1: 2 + 2 = 4"
+    assert "".join(ear.pieces) == " 2 + 2 = 4", "what it was told is not news"
+    body = fake.requests[0][1]
+    assert body["messages"][-1] == {"role": "assistant", "content": "Step 1:"}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
 
 
 def test_the_loop_runs_over_it(fake: FakeServer) -> None:
