@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
+import msgspec
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
@@ -91,6 +92,7 @@ def save_policy(path: Path, values: Mapping[str, Value], shipped: Path | None = 
     document = _read(path)
     for key, value in values.items():
         if value != value_of(before, key):
+            _begin(document, key.partition(".")[0], before)
             _put(document, key.split("."), value)
     draft = path.with_name(path.name + ".draft")
     write_whole(draft, tomlkit.dumps(document).encode())
@@ -111,6 +113,22 @@ def _read(path: Path) -> tomlkit.TOMLDocument:
         return tomlkit.parse(path.read_text(encoding="utf-8"))
     except TOMLKitError as error:
         raise PolicyError(f"cannot be changed here: {error}", str(path), "Change it in an editor") from error
+
+
+def _begin(document: tomlkit.TOMLDocument, section: str, policy: Policy) -> None:
+    """A section of the person's hides all of the shipped one, so that it begins with what that says."""
+    said, default = (msgspec.to_builtins(one)[section] for one in (policy, Policy()))
+    if section not in document and isinstance(said, dict):
+        document[section] = _differing(said, default or {})
+
+
+def _differing(said: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """What is not as by default, in tables of tables."""
+    parts = {
+        key: _differing(value, default.get(key) or {}) if isinstance(value, dict) else value
+        for key, value in said.items()
+    }
+    return {key: value for key, value in parts.items() if value not in (default.get(key), None, {})}
 
 
 def _put(table: Any, keys: list[str], value: Value) -> None:

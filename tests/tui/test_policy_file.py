@@ -50,6 +50,23 @@ def test_what_the_person_wrote_stays(tmp_path: Path) -> None:
     assert "threshold" not in text and load_policy(path).verify.verifiers == ("self", "program")
 
 
+def test_what_ships_with_the_model_goes_on_to_hold(tmp_path: Path) -> None:
+    (tmp_path / "shipped").mkdir()
+    shipped, path = tmp_path / "shipped" / "policy.toml", tmp_path / "policy.toml"
+    shipped.write_text(
+        '[verify]\nverifiers = ["program"]\nprograms = 3\nsampling = {temperature = 0.9}\n'
+        'calibration = "c.toml"\n[refine]\nrounds = 2\n'
+    )
+    values = {setting.key: value_of(load_policy(None, shipped=shipped), setting.key) for setting in settings()}
+    save_policy(path, values, shipped)
+    assert path.read_text() == "", "nothing was changed"
+    policy = save_policy(path, {**values, "verify.threshold": 0.25}, shipped)
+    assert policy.verify.threshold == 0.25 and policy.refine.rounds == 2
+    assert (policy.verify.verifiers, policy.verify.programs) == (("program",), 3)
+    assert policy.verify.sampling.temperature == 0.9 and policy.verify.calibration == str(shipped.parent / "c.toml")
+    assert "refine" not in path.read_text(), "what was not touched goes on to be the model's"
+
+
 @pytest.mark.parametrize(
     ("values", "what"),
     [
