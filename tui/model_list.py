@@ -6,7 +6,7 @@ What cannot be read is left out of no list: its row says why.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -68,10 +68,11 @@ def list_models() -> list[ModelRow]:
     return sorted(rows, key=lambda row: row.path is None)
 
 
-def list_adapters(model: Path) -> list[AdapterRow]:
-    """The adapters that ship and those in the models folder, each held against `model`."""
-    shipped = Path(str(resources.files("models"))) / ADAPTERS
-    return [_adapter(path, model) for path in (*_candidates(shipped), *_candidates(models_dir() / ADAPTERS))]
+def list_adapters(model: Path, others: Iterable[Path] = ()) -> list[AdapterRow]:
+    """The adapters that ship, those in the models folder, and `others`, held against `model`; their paths are resolved."""
+    folders = (Path(str(resources.files("models"))) / ADAPTERS, models_dir() / ADAPTERS)
+    found = [path.resolve() for folder in folders for path in _candidates(folder)]
+    return [_adapter(path, model) for path in dict.fromkeys([*found, *(path.resolve() for path in others)])]
 
 
 def free_memory() -> int:

@@ -58,7 +58,9 @@ class ModelsScreen(Screen[ModelChoice | None]):
         self._services = services
         self._models: dict[str, ModelRow] = {}
         self._adapters: dict[str, AdapterRow] = {}
-        self._used: dict[str, str] = {path: role for role, path in services.policy.adapters.items()}
+        self._used: dict[str, str] = {
+            str(Path(path).expanduser().resolve()): role for role, path in services.policy.adapters.items()
+        }
         self._pull: Pull | None = None
 
     def compose(self) -> ComposeResult:
@@ -99,7 +101,8 @@ class ModelsScreen(Screen[ModelChoice | None]):
 
     @work(exclusive=True, group="adapters")
     async def _list_adapters(self, row: ModelRow) -> None:
-        found = await asyncio.to_thread(list_adapters, row.path) if row.path else []
+        used = [Path(path) for path in self._used]
+        found = await asyncio.to_thread(list_adapters, row.path, used) if row.path else []
         self._adapters = {str(adapter.path): adapter for adapter in found}
         table = self.query_one("#adapters", LiteralTable)
         table.display = bool(found)

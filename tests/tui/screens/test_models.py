@@ -200,9 +200,10 @@ def test_adapters_that_fit_are_used_and_others_say_why_not(tmp_path: Path, folde
     assert choice == ModelChoice(folder / "mine.gguf", {"refiner": refiner})
 
 
-def test_the_policys_adapters_are_in_use_from_the_start(tmp_path: Path, folder: Path) -> None:
-    refiner = adapter(folder, "good", "refiner")
-    policy = load_policy(None, {"adapters.refiner": str(refiner)})
+@pytest.mark.parametrize("place", ["models", "elsewhere"])
+def test_the_policys_adapters_are_in_use_from_the_start(tmp_path: Path, folder: Path, place: str) -> None:
+    refiner = adapter(tmp_path / place, "good", "refiner")
+    policy = load_policy(None, {"adapters.refiner": str(folder / ".." / place / "adapters" / "good")})
 
     async def act(pilot: Pilot[None]) -> None:
         await listed(pilot)
