@@ -69,7 +69,7 @@ def list_models() -> list[ModelRow]:
 
 
 def list_adapters(model: Path, others: Iterable[Path] = ()) -> list[AdapterRow]:
-    """The adapters that ship, those in the models folder, and `others`, held against `model`; their paths are resolved."""
+    """The adapters that ship, those in the models folder, and `others`, by resolved path, held against `model`."""
     folders = (Path(str(resources.files("models"))) / ADAPTERS, models_dir() / ADAPTERS)
     found = [path.resolve() for folder in folders for path in _candidates(folder)]
     return [_adapter(path, model) for path in dict.fromkeys([*found, *(path.resolve() for path in others)])]
