@@ -6,6 +6,9 @@ import argparse
 import os
 import platform
 import time
+from contextlib import closing
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -14,11 +17,12 @@ from score_local import __version__, catalog
 from score_local.errors import EngineError, UserError
 
 TIMED_TOKENS = 32
+TRAINING = ("torch", "transformers", "peft", "bitsandbytes")  # the last is for NF4 alone
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints findings as it goes; exit code 1 where something needs mending."""
-    troubles = [*_machine(), *_models(), *_llama(options.model)]
+    troubles = [*_machine(), *_sandbox(), *_training(), *_models(), *_llama(options.model)]
     for what, remedy in troubles:
         print(f"TROUBLE       {what}\n              -> {remedy}")
     print("all well" if not troubles else f"{len(troubles)} to mend")
@@ -39,6 +43,35 @@ def _machine() -> list[Trouble]:
     _say("memory", f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}")
     if memory.available < 2**30:
         return [("less than 1 GiB of memory is free", "close other programs, or use a small model with --parallel 4")]
+    return []
+
+
+def _sandbox() -> list[Trouble]:
+    """What programs of the program verifier are kept from, tried out."""
+    from score_local.sandbox.pool import Sandbox
+
+    with closing(Sandbox(1)) as sandbox:
+        walls = sandbox.walls()
+    if not walls:
+        _say("sandbox", "none on this system: the program verifier finds everything unknown")
+    standing, fallen = ([name for name, stands in walls.items() if stands is wanted] for wanted in (True, False))
+    if standing:
+        _say("sandbox", f"keeps programs from {', '.join(standing)}")
+    if fallen:
+        what = f"the sandbox does not keep programs from {', '.join(fallen)}"
+        return [(what, "leave out the program verifier, or use a Linux kernel with seccomp")]
+    return []
+
+
+def _training() -> list[Trouble]:
+    """What `train` and `--engine transformers` find here. Without PyTorch nothing of it is imported."""
+    absent = [name for name in TRAINING if find_spec(name) is None]
+    here = [f"{name} {metadata.version(name)}" for name in TRAINING if name not in absent]
+    _say("training", ", ".join([*here, *(f"no {name}" for name in absent)]))
+    if set(absent) <= {"bitsandbytes"}:
+        from score_local.engine.transformers_load import device_in_words
+
+        _say("device", device_in_words())
     return []
 
 

@@ -29,6 +29,13 @@ def device_here() -> Literal["cuda", "cpu"]:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def device_in_words() -> str:
+    if device_here() == "cpu":
+        return "the CPU: PyTorch sees no CUDA GPU"
+    free, total = torch.cuda.mem_get_info()
+    return f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} GiB free of {total / 2**30:.1f}"
+
+
 def read_config(base: Path) -> Any:
     """The model's config.json. Raises ModelError: there is none, or it keeps state other than keys and values."""
     try:

@@ -1,0 +1,49 @@
+"""What `score-local doctor` says of the sandbox and of what training needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from score_local.commands import doctor
+from score_local.sandbox.pool import Sandbox
+
+Say = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("walls", "told", "troubles"),
+    [
+        ({"network": True, "reading files": True}, "sandbox       keeps programs from network, reading files\n", 0),
+        ({"network": False, "reading files": True}, "sandbox       keeps programs from reading files\n", 1),
+        ({}, "sandbox       none on this system: the program verifier finds everything unknown\n", 0),
+    ],
+)
+def test_the_walls_that_stand(
+    walls: dict[str, bool], told: str, troubles: int, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sandbox, "walls", lambda _: walls)
+    found = doctor._sandbox()
+    assert capsys.readouterr().out == told and len(found) == troubles
+    assert all("does not keep programs from network" in what for what, _ in found)
+
+
+def without(*absent: str) -> Callable[[str], object]:
+    return lambda name: None if name in absent else object()
+
+
+def test_without_torch_nothing_of_it_is_imported(capsys: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", without(*doctor.TRAINING))
+    assert doctor._training() == [], "it is an extra, and nothing to mend"
+    assert capsys.readouterr().out == "training      no torch, no transformers, no peft, no bitsandbytes\n"
+
+
+def test_the_device_is_named(capsys: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(doctor, "find_spec", without("bitsandbytes"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    doctor._training()
+    told = capsys.readouterr().out
+    assert f"torch {torch.__version__}" in told and "no bitsandbytes" in told
+    assert "device        the CPU: PyTorch sees no CUDA GPU" in told
