@@ -7,15 +7,20 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from score_local.engine.protocol import Sampling
+from score_local.engine.repetition import in_a_loop
 from score_local.train.network import Network, padded
 from score_local.train.prefixes import Prefixes, cache_of
 from score_local.train.samples import Sample
+
+LOOP_WINDOW = Sampling().loop_window
 
 
 def greedy(
     network: Network, prefixes: Prefixes, samples: Sequence[Sample], most: int, ends: Callable[[int], bool]
 ) -> list[list[int]]:
-    """The tokens of each reply to `sample.prompt`, the end of turn left out; `most` tokens at most."""
+    """The tokens of each reply to `sample.prompt`, the end of turn left out; `most` tokens at most, and no endless
+    cycle."""
     asked = [sample.tokens[sample.begin : sample.target] for sample in samples]
     before = [prefixes.of(sample) for sample in samples]
     cache = cache_of(before)
@@ -26,7 +31,11 @@ def greedy(
     with network.inference():
         for _ in range(most):
             chosen = _next(network, tokens, positions, mask, cache)
-            open_rows = [going and not ends(token) for going, token in zip(open_rows, chosen, strict=True)]
+            looping = (in_a_loop(reply, LOOP_WINDOW) for reply in replies)
+            open_rows = [
+                going and not ends(token) and not loops
+                for going, token, loops in zip(open_rows, chosen, looping, strict=True)
+            ]
             for row, token in enumerate(chosen):
                 replies[row] += [token] if open_rows[row] else []
             if not any(open_rows):

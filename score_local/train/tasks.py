@@ -10,7 +10,7 @@ An answer is right where it equals that of the example's target, which was right
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, get_args
 
 from torch import Tensor
 from torch.nn import functional
@@ -125,9 +125,17 @@ class WritingTask:
 
 def is_right(reply: str, sample: Sample) -> bool:
     """Whether a reply ends with the answer of the sample's target."""
-    kind = cast(AnswerKind, sample.example.meta.get("kind", "number"))
+    kind = _kind_of(sample)
     found, wanted = (answers.extract(prompts.split_refinement(t)[1], kind) for t in (reply, sample.example.target))
     return answers.equal(found, wanted, kind) is True
+
+
+def _kind_of(sample: Sample) -> AnswerKind:
+    """How the question was asked tells how its answer is read."""
+    asked = [turn.content for turn in sample.example.messages if turn.role == "user"]
+    question = asked[-1] if sample.example.role == "solver" else asked[-2]
+    endings = {kind: prompts.text(f"solve_{kind}").splitlines()[-1] for kind in get_args(AnswerKind)}
+    return next((kind for kind, ending in endings.items() if question.endswith(ending)), "number")
 
 
 def is_incorrect(sample: Sample) -> bool:

@@ -44,6 +44,6 @@ def make_base(tmp_path_factory: pytest.TempPathFactory) -> MakeBase:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def base(make_base: MakeBase) -> Path:
     return make_base("qwen2")

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from score_local.collect.records import Turn
+from score_local.errors import InputError
+from score_local.train.data import read_data
+from tests.train.examples import examples, write_examples
+
+
+def test_a_file_is_read_by_split(tmp_path: Path) -> None:
+    file = write_examples(tmp_path / "verifier.jsonl", examples("verifier", 5, 3))
+    data = read_data(file, "verifier")
+    assert (len(data.train), len(data.dev), data.name) == (5, 3, "verifier.jsonl")
+    assert [row.id for row in read_data(file, "verifier", limit=2).train] == ["p0/0", "p0/1"]
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    rows = examples("refiner", 2, 1)
+    stale = msgspec.structs.replace(rows[0], messages=(*rows[0].messages[:-1], Turn("user", "Mend it.")))
+    cases = [
+        (examples("refiner", 2, 0), "holds no dev example"),
+        (examples("refiner", 0, 2), "holds no train example"),
+        (examples("verifier", 2, 1), "an example for a verifier, and a refiner is to be trained"),
+        ([stale], "another prompt than refine.txt"),
+    ]
+    for content, told in cases:
+        with pytest.raises(InputError, match=told):
+            read_data(write_examples(tmp_path / "refiner.jsonl", content), "refiner")
+
+
+def test_a_line_that_is_no_example_is_named(tmp_path: Path) -> None:
+    file = write_examples(tmp_path / "solver.jsonl", examples("solver", 2, 1))
+    file.write_bytes(file.read_bytes() + b'{"id": 3}\n')
+    with pytest.raises(InputError, match=r"solver\.jsonl:4: no training example"):
+        read_data(file, "solver")
+
+
+def test_an_interrupted_export_is_refused(tmp_path: Path) -> None:
+    write_examples(tmp_path / "solver.jsonl", examples("solver", 2, 1))
+    with pytest.raises(InputError, match=r"has no dataset\.json.*interrupted"):
+        read_data(tmp_path, "solver")
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        read_data(tmp_path / "none.jsonl", "solver")

@@ -1,0 +1,123 @@
+"""`kill -9` at any moment, then `--resume`: the curve is, number for number, that of a training nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from score_local.cli import main
+from score_local.train.checkpoint import METRICS, STATE
+from tests.train.examples import examples, write_examples
+
+QUICK = (
+    "optimiser.batch=4",
+    "optimiser.epochs=3",
+    "evaluation.every=2",
+    "evaluation.patience=99",
+    'memory.precision="float32"',
+    "memory.micro_batch=2",
+    "adapter.rank=4",
+    "context=4096",
+    "save_every=1",
+)
+
+
+def arguments(role: str, data: Path, base: Path, out: Path, *more: str, quick: Sequence[str] = QUICK) -> list[str]:
+    settings = [text for setting in quick for text in ("--set", setting)]
+    return ["train", role, str(data), "--base", str(base), "--out", str(out), "--threads", "1", *settings, *more]
+
+
+def curve(out: Path) -> list[tuple[object, ...]]:
+    """What was told of each step and evaluation, without what depends on the machine's speed."""
+    kept = ("event", "step", "loss", "learning_rate", "gradient_norm", "metric", "best")
+    rows = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
+    return [tuple(row.get(key) for key in kept) for row in rows if row["event"] != "start"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_examples(tmp_path_factory.mktemp("data") / "verifier.jsonl", examples("verifier", 10, 4))
+
+
+def killed(command: list[str], out: Path, lines: int) -> None:
+    """Runs a training in a process of its own, and kills it as soon as `lines` lines were told."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "score_local", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while process.poll() is None:
+        if (out / METRICS).exists() and len((out / METRICS).read_bytes().splitlines()) >= lines:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"the training ended by itself, with code {process.returncode}")
+
+
+@pytest.mark.parametrize("lines", [1, 4, 9])
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(
+    base: Path, data: Path, tmp_path: Path, lines: int
+) -> None:
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert main(arguments("verifier", data, base, undisturbed)) == 0
+
+    killed(arguments("verifier", data, base, disturbed), disturbed, lines)
+    assert not (disturbed / "adapter.toml").exists()
+    assert main(arguments("verifier", data, base, disturbed, "--resume")) == 0
+
+    assert curve(disturbed) == curve(undisturbed)
+    weights = "adapter_model.safetensors"
+    assert (disturbed / weights).read_bytes() == (undisturbed / weights).read_bytes()
+    assert (disturbed / "adapter.toml").read_text() == (undisturbed / "adapter.toml").read_text()
+
+
+def test_an_evaluation_that_was_told_but_not_saved_is_told_once(base: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(arguments("verifier", data, base, out)) == 0
+    whole = curve(out)
+    late = tmp_path / "late"
+    killed(arguments("verifier", data, base, late), late, 5)
+    extra = b'{"event":"evaluation","step":4,"metric":0.1,"loss":9.0,"n":4,"best":true,"seconds":0.1}\n{"half'
+    (late / METRICS).write_bytes((late / METRICS).read_bytes() + extra)
+    assert main(arguments("verifier", data, base, late, "--resume")) == 0
+    assert curve(late) == whole
+
+
+def test_a_changed_training_is_not_resumed(
+    base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    killed(arguments("verifier", data, base, out), out, 2)
+    assert main(arguments("verifier", data, base, out, "--resume", "--seed", "7")) == 2
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_training_is_not_written_over(
+    base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(arguments("verifier", data, base, out)) == 0
+    assert main(arguments("verifier", data, base, out)) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(arguments("verifier", data, base, out, "--resume")) == 0
+    assert "is trained already" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_told(base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    killed(arguments("verifier", data, base, out), out, 3)
+    (out / STATE).write_bytes(b"half of it")
+    assert main(arguments("verifier", data, base, out, "--resume")) == 2
+    assert f"{STATE}: cannot be read" in capsys.readouterr().err
+    shutil.rmtree(out)
