@@ -6,10 +6,12 @@ The first screen is painted before anything heavy is imported: models are loaded
 from __future__ import annotations
 
 import asyncio
+import importlib
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from textual import work
@@ -22,13 +24,12 @@ from score_local.errors import UserError
 from score_local.policy import Policy
 from tui.history import History
 from tui.screens.conversation import ConversationScreen
-from tui.screens.first_start import FirstStartScreen
-from tui.screens.help import HelpScreen
-from tui.screens.history import HistoryScreen
-from tui.screens.models import ModelChoice, ModelsScreen
-from tui.screens.settings import SettingsScreen
 from tui.services import OpenEngine, Services
 
+if TYPE_CHECKING:
+    from tui.screens.models import ModelChoice
+
+LATER = ("rich.markdown", "rich.syntax", "tui.work", "tui.screens.history", "tui.screens.models")
 ASIDE = ("models", "history", "settings", "reload", "batch", "convert", "new")
 
 
@@ -82,6 +83,11 @@ class ScoreApp(App[None]):
             self._tell(self._setup.history.notice, "warning")
         self.call_after_refresh(self._begin)
 
+    def _import_later(self) -> None:
+        """What the first problem needs, while the person still reads the first screen."""
+        for name in LATER:
+            importlib.import_module(name)
+
     async def on_unmount(self) -> None:
         await asyncio.to_thread(self.services.close)
 
@@ -93,14 +99,20 @@ class ScoreApp(App[None]):
     @work
     async def _begin(self) -> None:
         """The model that was asked for, or the embedded one; where there is none, the person chooses."""
+        self.run_worker(self._import_later, thread=True)
         try:
             model = await asyncio.to_thread(catalog.resolve, self._setup.model or catalog.DEFAULT_MODEL)
         except UserError as error:
             if self._setup.model:
                 self._tell(str(error), "error")
-            await self._choose(FirstStartScreen(self.services))
+            await self._choose_first()
             return
         await self._load(model)
+
+    async def _choose_first(self) -> None:
+        from tui.screens.first_start import FirstStartScreen
+
+        await self._choose(FirstStartScreen(self.services))
 
     async def _choose(self, screen: Screen[ModelChoice | None]) -> None:
         choice = await self.push_screen_wait(screen)
@@ -127,21 +139,29 @@ class ScoreApp(App[None]):
     # -- screens ----------------------------------------------------------------------------------------------------
 
     def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
     @work
     async def action_models(self) -> None:
+        from tui.screens.models import ModelsScreen
+
         await self._choose(ModelsScreen(self.services))
 
     @work
     async def action_history(self) -> None:
+        from tui.screens.history import HistoryScreen
+
         key = await self.push_screen_wait(HistoryScreen(self.services))
         if key:
             await self.conversation.open(key)
 
     @work
     async def action_settings(self) -> None:
+        from tui.screens.settings import SettingsScreen
+
         policy = await self.push_screen_wait(SettingsScreen(self.services))
         if policy:
             adapters = self.services.policy.adapters  # chosen in the model picker, not in the file
@@ -163,7 +183,7 @@ class ScoreApp(App[None]):
     async def action_reload(self) -> None:
         model, adapters = self.services.model, self.services.policy.adapters
         if model is None:
-            await self._choose(FirstStartScreen(self.services))
+            await self._choose_first()
         else:
             await self._load(model, {role: Path(path) for role, path in adapters.items()})
 

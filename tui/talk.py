@@ -55,21 +55,25 @@ class Talk:
 
     def answer(self, turn: Turn, before: Sequence[Turn], policy: Policy | None = None) -> None:
         """Starts a turn; under another policy than the person's where one is given. Raises ModelError."""
+        from tui import work  # the loop and its verifiers: not before the first screen
+
         services, chosen = self._services, policy or self._services.trusted
         context = turns.context_of(before, services.context // 2)
         if turn.kind == "chat":
-            self._start(turn, lambda tell: turns.replying(turn.question, chosen, context))
+            self._start(turn, lambda tell: work.replying(turn.question, chosen, context))
         else:
             problem = turns.problem_of(turn)
-            self._start(turn, lambda tell: turns.solving(problem, chosen, services.trust, context, tell))
+            self._start(turn, lambda tell: work.solving(problem, chosen, services.trust, context, tell))
 
     def refine(self, turn: Turn, before: Sequence[Turn], hint: str = "") -> Turn:
         """Starts another refinement of a turn that has a solution; the turn as it is now. Raises ModelError."""
+        from tui import work
+
         trace, policy = turn.trace, self._services.trusted
         assert trace is not None
         context, problem = turns.context_of(before, self._services.context // 2), turns.problem_of(turn)
         again = msgspec.structs.replace(turn, state="running", hint=hint or turn.hint, error="")
-        self._start(again, lambda tell: turns.refining(problem, trace, policy, context, hint=hint))
+        self._start(again, lambda tell: work.refining(problem, trace, policy, context, hint=hint))
         return again
 
     async def choose(self, turn: Turn) -> Turn:
@@ -104,12 +108,12 @@ class Talk:
             now = time.time()
             return Conversation(id=new_id(), title=title, created=now, updated=now)
 
-    def _start(self, turn: Turn, work: Work) -> None:
+    def _start(self, turn: Turn, steps: Work) -> None:
         engine, services = self._services.engine(), self._services
         if engine is None:
             raise ModelError("no model is loaded", next="F2 chooses one")
         save = services.history.save_turn
-        self._sessions[turn.id] = Session(turn, work, engine, services.helpers, save=save, post=self._post)
+        self._sessions[turn.id] = Session(turn, steps, engine, services.helpers, save=save, post=self._post)
 
 
 def _settled(turn: Turn) -> Turn:

@@ -1,33 +1,18 @@
-"""What is done for one message of the person: the loop's own steps, telling what is known after each.
+"""What was said: whether a message is a problem, which one, and what of a conversation the model is told.
 
-Pure generators, as the loop is: no engine, no threads, no screen. What `loop.self_correct` does in one go is done here
-in steps, for the person watches and may go on differently.
+Pure, and cheap to import: the first screen needs it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Sequence
-from importlib import resources
+from collections.abc import Sequence
 
-import msgspec
-
-from score_local import prompts
-from score_local.engine.protocol import Completion, Generate, Message
-from score_local.engine.steps import Steps, generate
-from score_local.errors import EngineError
-from score_local.loop import decide, doubt, failed, opens, refine, solve, traced
-from score_local.methods import METHODS
-from score_local.policy import Policy
+from score_local.engine.protocol import Message
 from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
-from score_local.prompts import Conversation
-from score_local.trace import Attempt, Round, Trace
-from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
-from score_local.verifiers.case import Case
+from score_local.trace import Attempt, Trace
 from tui.records import Turn
 
-Tell = Callable[[Trace], None]
 CHARACTERS_A_TOKEN = 3  # fewer than most texts have, so that what is kept of a conversation fits
 _CHOICE = re.compile(r"^\(?([A-J])[.):]\s+(\S.*)$")
 _QUANTITY = re.compile(r"\d|\bhow (many|much|long|far|old|often|tall|fast)\b|\\boxed|\\frac|\bsolve\b", re.IGNORECASE)
@@ -56,7 +41,7 @@ def _split_choices(text: str) -> tuple[str, tuple[str, ...]]:
     return "\n".join(lines[:start]), tuple(match[2] for match in found[start:] if match)
 
 
-def context_of(turns: Sequence[Turn], room: int) -> Conversation:
+def context_of(turns: Sequence[Turn], room: int) -> tuple[Message, ...]:
     """What was said before, as the model is told it: of each question the latest answer, the latest turns first to
     stay where not all fit into `room` tokens."""
     latest = {turn.question: turn for turn in turns if turn.state == "done"}
@@ -81,99 +66,3 @@ def said(turn: Turn) -> str:
 def refinement_of(trace: Trace) -> Attempt | None:
     """The last refinement that was written."""
     return next((round_.refinement for round_ in reversed(trace.rounds) if round_.refinement), None)
-
-
-# -- steps ----------------------------------------------------------------------------------------------------------
-
-
-def solving(problem: Problem, policy: Policy, trust: Trust, context: Conversation, tell: Tell) -> Steps[Trace]:
-    """A problem by the policy's method, in its conversation. Never raises EngineError."""
-    try:
-        case = yield from solve(problem, policy, trust, _asked(problem, context))
-    except EngineError as error:
-        return failed(problem, policy, error)
-    tell(decide(traced(case), policy.verify.gate))
-    if policy.method == "refine":
-        return (yield from _corrected(case, tell))
-    return decide((yield from METHODS[policy.method](case)), policy.verify.gate)
-
-
-def refining(
-    problem: Problem, trace: Trace, policy: Policy, context: Conversation, *, hint: str = ""
-) -> Steps[Trace]:
-    """Another refinement of what a trace came to, because the person wants one, with a hint where there is one.
-
-    Nobody doubts it: where it holds an answer, that answer stands.
-    """
-    assert trace.initial is not None
-    *before, last = trace.rounds or (Round(None, ()),)
-    rounds = [*before, last] if last.refinement else before
-    attempt, asked = refinement_of(trace) or trace.initial, _asked(problem, context)
-    conversation = (*asked, Message("assistant", attempt.text))
-    case = Case(problem, attempt, asked, conversation, policy, NOTHING_KNOWN)
-    repaired = yield from _repaired(case, Round(None, ()) if last.refinement else last, hint)
-    spent = repaired.refinement.usage if repaired.refinement else trace.initial.usage
-    grown = msgspec.structs.replace(trace, rounds=(*rounds, repaired), usage=trace.usage + spent)
-    decided = decide(grown, policy.verify.gate)
-    if repaired.refinement is None or repaired.refinement.answer is None:
-        return decided
-    return msgspec.structs.replace(decided, answer=repaired.refinement.answer, refined=True, status="solved")
-
-
-def replying(question: str, policy: Policy, context: Conversation) -> Steps[Completion]:
-    """An ordinary reply, without a verdict. Raises EngineError."""
-    messages = (Message("system", _chat_prompt()), *context, Message("user", question))
-    sampling = policy.solve.sampling(policy.seed)
-    return (yield from generate(Generate(messages, sampling=sampling, thinking=policy.thinking)))
-
-
-def with_seed(policy: Policy, seed: int) -> Policy:
-    """The policy under which another solution comes out: sampled, for a greedy one knows no seed."""
-    tokens = msgspec.structs.replace(policy.verify.sampling, max_tokens=policy.solve.max_tokens)
-    return msgspec.structs.replace(policy, seed=seed, solve=tokens)
-
-
-def with_vote(policy: Policy, samples: int) -> Policy:
-    """The policy under which `samples` solutions beside the first are drawn and vote."""
-    vote = msgspec.structs.replace(policy.vote, samples=samples)
-    return msgspec.structs.replace(policy, method="majority", vote=vote)
-
-
-def _corrected(case: Case, tell: Tell) -> Steps[Trace]:
-    """`loop.self_correct` after the first attempt, told round by round."""
-    initial, policy, rounds = case, case.policy, list[Round]()
-    for _ in range(policy.refine.rounds):
-        rounds.append(Round(*(yield from doubt(case))))
-        tell(decide(traced(initial, rounds), policy.verify.gate))
-        if not _wanted(case, rounds[-1]):
-            break
-        rounds[-1] = repaired = yield from _repaired(case, rounds[-1])
-        tell(decide(traced(initial, rounds), policy.verify.gate))
-        if repaired.refinement is None:
-            break
-        conversation = (*case.conversation, Message("assistant", repaired.refinement.text))
-        case = dataclasses.replace(case, attempt=repaired.refinement, conversation=conversation)
-    return decide(traced(initial, rounds), policy.verify.gate)
-
-
-def _wanted(case: Case, verdict: Round) -> bool:
-    when, gate = case.policy.refine.when, case.policy.verify.gate
-    return when == "always" or (when == "gated" and opens(gate, verdict.p_incorrect, case.attempt.answer))
-
-
-def _repaired(case: Case, verdict: Round, hint: str = "") -> Steps[Round]:
-    try:
-        critique, refined = yield from refine(case, hint)
-    except EngineError as error:
-        return msgspec.structs.replace(verdict, error=str(error))
-    return msgspec.structs.replace(verdict, critique=critique, refinement=refined.attempt)
-
-
-def _asked(problem: Problem, context: Conversation) -> Conversation:
-    """The worked examples, what was said before, and the problem."""
-    *examples, asked = prompts.solve_messages(problem)
-    return (*examples, *context, asked)
-
-
-def _chat_prompt() -> str:
-    return resources.files("tui").joinpath("prompts/chat.txt").read_text(encoding="utf-8").rstrip("\n")

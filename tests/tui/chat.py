@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from score_local.engine.protocol import Engine, Request, Score
 from score_local.engine.scripted import Script, ScriptedEngine
-from score_local.policy import Policy, Verify
+from score_local.policy import load_policy
 from tests.tui.host import until
 from tests.tui.snapshots import screen_text
 from tui.app import ScoreApp, Setup
@@ -29,7 +29,7 @@ REFINED = (
     "Critique: In step 2, 12 x 7 is not 74.\nCorrected solution:\n"
     "Step 1: There are 7 boxes of 12 eggs.\nStep 2: 12 \\times 7 = 84 eggs.\n\\boxed{84}"
 )
-POLICY = Policy(verify=Verify(verifiers=("self", "arithmetic"), samples=2))
+POLICY = '[verify]\nverifiers = ["self", "arithmetic"]\nsamples = 2\n'
 
 
 def eggs(request: Request) -> str | tuple[float, ...]:
@@ -100,7 +100,8 @@ def chat(
     **setup: Any,
 ) -> None:
     """Starts the app with a history and a model in `folder`, waits until it is loaded, and lets `act` do something."""
-    model = folder / "model.gguf"
+    model, policy = folder / "model.gguf", folder / "policy.toml"
+    policy.write_text(POLICY)
     if loaded:
         model.write_bytes(b"GGUF")
 
@@ -109,7 +110,7 @@ def chat(
 
     async def main() -> None:
         made = Setup(
-            History(folder / "history.db"), POLICY, folder / "policy.toml", open_engine or scripted, 2048, str(model)
+            History(folder / "history.db"), load_policy(policy), policy, open_engine or scripted, 2048, str(model)
         )
         app = ScoreApp(dataclasses.replace(made, **setup))
         async with app.run_test(size=size, notifications=True) as pilot:

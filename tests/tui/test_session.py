@@ -16,7 +16,7 @@ from score_local.helpers import NO_HELPERS
 from score_local.policy import Policy, Verify
 from score_local.trace import Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN
-from tui import turns
+from tui import turns, work
 from tui.records import Turn
 from tui.session import UPDATES_A_SECOND, Began, Ended, Grew, News, Session, Told
 
@@ -36,7 +36,7 @@ class Run:
         )
 
     def _work(self, tell: Callable[[Trace], None]) -> Steps[Trace]:
-        return turns.solving(turns.problem_of(TURN), POLICY, NOTHING_KNOWN, (), tell)
+        return work.solving(turns.problem_of(TURN), POLICY, NOTHING_KNOWN, (), tell)
 
     def until(self, kind: type[News]) -> list[News]:
         heard = [self.inbox.get(timeout=20)]

@@ -17,7 +17,7 @@ from score_local.policy import Policy, Refine, Verify, Vote
 from score_local.problem import Problem
 from score_local.trace import Attempt, Round, Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN
-from tui import turns
+from tui import turns, work
 from tui.commands import command_of
 from tui.records import Turn
 
@@ -105,33 +105,33 @@ def test_in_steps_it_comes_to_what_the_loop_comes_to(when: str, verdict: Scores)
             return end.value  # type: ignore[no-any-return]
 
     told: list[Trace] = []
-    trace = run(turns.solving(PROBLEM, policy, NOTHING_KNOWN, (), told.append))
+    trace = run(work.solving(PROBLEM, policy, NOTHING_KNOWN, (), told.append))
     assert trace == run(self_correct(PROBLEM, policy))
     assert told[0].initial and not told[0].rounds, "the solution is told before the verdict"
     assert told[1].rounds[0].refinement is None, "the verdict before the refinement"
 
 
 def test_a_failed_solution_and_a_failed_refinement() -> None:
-    trace, _ = drive(turns.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), [EngineError("broken")])
+    trace, _ = drive(work.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), [EngineError("broken")])
     assert (trace.status, trace.error) == ("failed", "broken")
     replies = [WRONG, DOUBT, EngineError("broken")]
-    trace, _ = drive(turns.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), replies)
+    trace, _ = drive(work.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), replies)
     assert (trace.answer, trace.rounds[0].error) == ("5", "broken")
 
 
 def test_what_the_person_wants_refined_is_refined() -> None:
-    trusted, _ = drive(turns.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), [WRONG, TRUST])
-    once, asked = drive(turns.refining(PROBLEM, trusted, SELF, (), hint="count"), [RIGHT])
+    trusted, _ = drive(work.solving(PROBLEM, SELF, NOTHING_KNOWN, (), lambda _: None), [WRONG, TRUST])
+    once, asked = drive(work.refining(PROBLEM, trusted, SELF, (), hint="count"), [RIGHT])
     assert asked[0].messages[-1].content.endswith("count") and asked[0].messages[-2].content == "\\boxed{5}"
     assert (once.answer, once.refined, len(once.rounds)) == ("4", True, 1) and once.rounds[0].signals
-    again, asked = drive(turns.refining(PROBLEM, once, SELF, ()), [WRONG])
+    again, asked = drive(work.refining(PROBLEM, once, SELF, ()), [WRONG])
     assert len(again.rounds) == 2 and again.answer == "5" and asked[0].messages[-2].content == "\\boxed{4}"
 
 
 def test_a_vote_and_a_seed_are_policies() -> None:
-    policy = turns.with_vote(Policy(vote=Vote(samples=2)), 5)
+    policy = work.with_vote(Policy(vote=Vote(samples=2)), 5)
     assert (policy.method, policy.vote.samples) == ("majority", 5)
-    sampled = turns.with_seed(Policy(), 7)
+    sampled = work.with_seed(Policy(), 7)
     assert sampled.seed == 7 and sampled.solve.temperature > 0 and sampled.solve.max_tokens == Policy().solve.max_tokens
 
 

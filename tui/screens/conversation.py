@@ -16,11 +16,9 @@ from textual.widgets import Footer, Label
 
 from score_local.errors import UserError
 from score_local.policy import Policy
-from tui import turns
 from tui.commands import command_of
 from tui.literal import literal
 from tui.records import Turn, TurnKind
-from tui.screens.batch import BatchScreen
 from tui.screens.dialogs import AskText
 from tui.services import Services
 from tui.session import Began, Ended, Grew, News, Told
@@ -92,6 +90,10 @@ class ConversationScreen(Screen[None]):
     @work
     async def open_batch(self, file: str = "") -> None:
         """A file of problems; a problem of it may be gone on with here."""
+        if not self.is_current:
+            return
+        from tui.screens.batch import BatchScreen
+
         key = await self.app.push_screen_wait(BatchScreen(self.services, file))
         if key:
             await self.open(key)
@@ -202,8 +204,10 @@ class ConversationScreen(Screen[None]):
             if hint:
                 card.show(self.talk.refine(turn, self.turns(turn), hint))
         elif what == "seed":
+            from tui.work import with_seed
+
             seed = policy.seed + sum(other.question == turn.question for other in self.turns())
-            await self.ask(turn.question, "problem", turns.with_seed(policy, seed))
+            await self.ask(turn.question, "problem", with_seed(policy, seed))
         elif what == "vote":
             await self._vote(turn.question, policy)
 
@@ -211,8 +215,10 @@ class ConversationScreen(Screen[None]):
         count = await self.app.push_screen_wait(AskText("How many solutions vote?", str(policy.vote.samples)))
         if count is None:
             return
+        from tui.work import with_vote
+
         if count.strip().isdecimal() and 0 < int(count) <= MOST_VOTES:
-            await self.ask(question, "problem", turns.with_vote(policy, int(count)))
+            await self.ask(question, "problem", with_vote(policy, int(count)))
         else:
             self.notify(f"From 1 to {MOST_VOTES} solutions can vote", severity="warning")
 

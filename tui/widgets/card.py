@@ -18,8 +18,6 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from score_local import prompts
-from score_local.answers import split_thought
 from score_local.trace import Round, Trace
 from tui.literal import literal, one_line
 from tui.records import Turn
@@ -184,6 +182,8 @@ class Card(Vertical, can_focus=True):
 
     def _write(self, phase: str, text: str) -> None:
         """Shows all that a phase has written so far."""
+        from score_local.answers import split_thought  # not before the first screen
+
         self._written[phase] = text
         thought, rest = split_thought(text)
         if thought:
@@ -194,6 +194,8 @@ class Card(Vertical, can_focus=True):
             self._write_refinement(rest)
 
     def _write_refinement(self, text: str) -> None:
+        from score_local import prompts
+
         critique, refined = self._refining()
         said, solution = prompts.split_refinement(text) if prompts.CORRECTED in text else (text.lstrip(), "")
         self._prose(critique).become(said.removeprefix("Critique:").lstrip())

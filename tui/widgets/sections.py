@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -68,6 +67,8 @@ class Renderer:
 
     def _markdown(self, text: str, width: int) -> list[Strip]:
         """Empty lines at either end belong to Rich's layout of a document, not to a block of it."""
+        from rich.markdown import Markdown  # not before the first screen
+
         document = Markdown("", code_theme="ansi_dark" if self.dark else "ansi_light", hyperlinks=False)
         document.parsed = parser(formulas=not self.ascii_only).parse(text)
         with self.console.use_theme(THEME):

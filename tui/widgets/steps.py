@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from score_local.trace import Attempt, Round
-from score_local.verifiers.equations import split_steps
 from tui.literal import literal
 from tui.widgets.sections import Section
 
@@ -38,4 +37,6 @@ def _changes(old: Sequence[str], new: Sequence[str]) -> Iterator[Section]:
 
 
 def _steps(text: str) -> list[str]:
+    from score_local.verifiers.equations import split_steps  # not before the first screen
+
     return [literal(step) for step in split_steps(text)]
