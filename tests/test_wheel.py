@@ -16,12 +16,14 @@ PROBE = """
 import json, score_local, models
 from importlib import resources
 from score_local import catalog, prompts
+from score_local.collect import conversations
 from score_local.evaluate.policy_sets import policies_of
 from score_local.problem_files import read_problems
 sample = resources.files("score_local.samples") / "problems.jsonl"
 print(json.dumps({
     "where": [score_local.__file__, models.__file__],
     "prompts": prompts.fingerprint(),
+    "asks": conversations.fingerprint(),
     "models": sorted(catalog.load_catalog()),
     "problems": len(read_problems(str(sample)).problems),
     "policies": len(policies_of(["*"])),
@@ -52,10 +54,12 @@ def run(installed: Path, *arguments: str) -> str:
 
 def test_the_wheel_carries_its_data(installed: Path) -> None:
     from score_local import catalog, prompts
+    from score_local.collect import conversations
 
     found = json.loads(run(installed, "-c", PROBE))
     assert all(Path(where).is_relative_to(installed) for where in found["where"])
     assert found["prompts"] == prompts.fingerprint() and found["problems"] == 12
+    assert found["asks"] == conversations.fingerprint()
     assert found["policies"] == len(list((ROOT / "score_local/evaluate/policies").glob("*.toml"))) > 15
     assert found["models"] == sorted(catalog.load_catalog())
 
