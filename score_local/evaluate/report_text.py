@@ -26,8 +26,8 @@ NOTES = """\
 - *Self-consistency at the same tokens*: interpolated between the two numbers of samples whose generated tokens enclose
   the policy's. Below the first and above the last it is compared with that one, marked *; the interval holds the
   tokens' uncertainty too.
-- Tokens a problem are what the policy would have cost alone. Seconds are those that its requests spent in a sequence
-  while others ran beside them: divide by the sequences for the time of a batch.
+- Tokens a problem are what the policy would have cost alone. Sequence seconds are those that its requests spent in a
+  sequence while others ran beside them: divided by the number of sequences, they are its share of the run's time.
 """
 
 
@@ -124,7 +124,7 @@ def _verdict(verdict: Verdicts) -> tuple[str, ...]:
 
 
 def _costs(results: Sequence[Result]) -> Rows:
-    yield "policy", "generated", "evaluated", "reused", "seconds"
+    yield "policy", "generated", "evaluated", "reused", "sequence seconds"
     for result in results:
         cost = result.summary.cost
         tokens = (cost.generated_per_problem, cost.evaluated_per_problem, cost.reused_per_problem)

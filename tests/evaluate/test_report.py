@@ -125,7 +125,7 @@ def test_a_report_that_cannot_be_read_is_refused(content: bytes | None, told: st
 
 LISTED = [
     "initial", "final", "difference", "95%", "p", "ceiling", "recovered", "fixed", "broken", "opened", "AUROC",
-    "F1 for incorrect", "balanced accuracy", "calibration error", "evaluated", "generated", "seconds",
+    "F1 for incorrect", "balanced accuracy", "calibration error", "evaluated", "generated", "sequence seconds",
     "self-consistency",
 ]  # fmt: skip
 
