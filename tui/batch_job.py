@@ -103,6 +103,11 @@ class BatchJob:
                 ended(trace)
             sum_up(run, [run.done[problem.id] for problem in self._batch.problems if problem.id in run.done])
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was paused or cancelled, and so may have left problems."""
+        return self._stopped.is_set()
+
     def pause(self) -> None:
         """Begins no further problem; those that run are finished."""
         self._stopped.set()

@@ -23,13 +23,12 @@ import msgspec
 
 from score_local.errors import HistoryError
 from tui import history_file
+from tui.history_search import matches
 from tui.literal import one_line
 from tui.records import Conversation, Turn, new_id
 
 TITLE_WIDTH = 100
-EXCERPT_WIDTH = 80
 UNDELETE_SECONDS = 7 * 86400.0  # after that an app that starts removes what was deleted
-TRIGRAM = 3  # shorter terms are not in the index
 COLUMNS = "id, title, created, updated, parent, branched_at"
 
 
@@ -65,7 +64,7 @@ class History:
         """
         terms = _storable(text).split()
         with self._reading() as database:
-            excerpts = _matches(database, terms) if terms else {}
+            excerpts = matches(database, terms) if terms else {}
             rows = database.execute(
                 f"SELECT {COLUMNS}, (SELECT count(*) FROM turns WHERE conversation = conversations.id)"
                 " FROM conversations WHERE deleted IS NULL ORDER BY updated DESC, number DESC"
@@ -222,29 +221,6 @@ def _find(database: sqlite3.Connection, key: str) -> Conversation:
 
 def _conversation(row: Sequence[Any]) -> Conversation:
     return Conversation(**dict(zip(COLUMNS.split(", "), row, strict=True)))
-
-
-def _matches(database: sqlite3.Connection, terms: Sequence[str]) -> dict[str, str]:
-    """Of each conversation that holds all terms, the id and an excerpt."""
-    indexed = " ".join(f'"{_doubled(term)}"' for term in terms if len(term) >= TRIGRAM)
-    short = [term for term in terms if len(term) < TRIGRAM]
-    conditions = ["words MATCH ?"] * bool(indexed) + ["text LIKE ? ESCAPE '\\'"] * len(short)
-    values = [indexed] * bool(indexed) + [f"%{_escaped(term)}%" for term in short]
-    query = f"SELECT conversation, text FROM words WHERE {' AND '.join(conditions)} ORDER BY rowid"
-    return {key: _excerpt(text, terms[0]) for key, text in database.execute(query, values)}
-
-
-def _doubled(term: str) -> str:
-    return term.replace('"', '""')
-
-
-def _escaped(term: str) -> str:
-    return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _excerpt(text: str, term: str) -> str:
-    start = max(0, text.lower().find(term.lower()) - EXCERPT_WIDTH // 3)
-    return ("…" if start else "") + one_line(text[start:], EXCERPT_WIDTH)
 
 
 def _said(turn: Turn) -> str:

@@ -6,7 +6,6 @@ It reads and writes the run folder of `score-local batch`, and never the problem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -24,10 +23,9 @@ from textual.worker import Worker
 
 from score_local.commands.progress import Tally
 from score_local.errors import EngineError, UserError
-from score_local.evaluate.tables import problem_row
-from score_local.problem import Problem
 from score_local.trace import Trace
 from tui.batch_job import Batch, BatchJob, Solver, folder_of, gate_of, open_batch, turn_of
+from tui.batch_rows import WAITING, cells_of, opened, rows_of, score_of
 from tui.history import History
 from tui.literal import literal
 from tui.records import Turn
@@ -46,8 +44,7 @@ COLUMNS = (
     Column("", 1),
     Column("status", 7),
 )
-STYLES = {"✓": "green", "✗": "red", "?": "yellow", "failed": "red", "refined": "cyan", "waiting": "dim"}
-WAITING = "waiting"
+STYLES = {"✓": "green", "✗": "red", "?": "yellow", "failed": "red", "refined": "cyan", WAITING: "dim"}
 
 
 class BatchScreen(Screen[str | None]):
@@ -76,6 +73,12 @@ class BatchScreen(Screen[str | None]):
         """From the solving thread: a problem has ended."""
 
         trace: Trace
+
+    @dataclass
+    class Over(Message):
+        """A go has ended, after all that it told: done, paused, or with an error."""
+
+        state: str
 
     def __init__(self, services: Services, file: str = "") -> None:
         super().__init__()
@@ -126,9 +129,9 @@ class BatchScreen(Screen[str | None]):
             self._proposed = target
         self.query_one("#folder", Input).value = str(target)
         table = self.query_one(LiteralTable)
-        table.fill((problem.id, _cells(problem, batch.traces.get(problem.id))) for problem in batch.problems)
+        table.fill(rows_of(batch))
         table.focus()
-        self._tell(_opened(batch))
+        self._tell(opened(batch))
 
     # -- solving ----------------------------------------------------------------------------------------------------
 
@@ -157,12 +160,10 @@ class BatchScreen(Screen[str | None]):
         self._tell(f"Starting {batch.folder}")
         try:
             await asyncio.to_thread(job.run, self._phase_began, self._ended)
-            state = "Done" if self._pace.done == self._pace.total else "Paused: s goes on"
+            state = "Paused: s goes on" if job.stopped else "Done"
         except (UserError, EngineError) as error:
             state = str(error)
-        self._job = None
-        if self.is_attached:
-            self._tell_progress(batch, f"{state}: ")
+        self.post_message(self.Over(state))
 
     def _phase_began(self, id: str, phase: str) -> None:
         self.post_message(self.PhaseBegan(id, phase))
@@ -172,7 +173,8 @@ class BatchScreen(Screen[str | None]):
 
     @on(PhaseBegan)
     def _show_phase(self, event: PhaseBegan) -> None:
-        if self._batch and event.id not in self._batch.traces:
+        before = self._batch and self._batch.traces.get(event.id)
+        if before is None or before.status == "failed":
             self.query_one(LiteralTable).change(event.id, "status", event.phase)
 
     @on(Ended)
@@ -182,8 +184,14 @@ class BatchScreen(Screen[str | None]):
         trace = event.trace
         self._batch.traces[trace.id] = trace
         self._pace.count(trace)
-        self.query_one(LiteralTable).put(trace.id, _trace_cells(trace))
+        self.query_one(LiteralTable).put(trace.id, cells_of(trace))
         self._tell_progress(self._batch)
+
+    @on(Over)
+    def _show_end(self, event: Over) -> None:
+        self._job = None
+        if self._batch:
+            self._tell_progress(self._batch, f"{event.state}: ")
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -219,7 +227,7 @@ class BatchScreen(Screen[str | None]):
 
     def _tell_progress(self, batch: Batch, state: str = "") -> None:
         """The pace of this go, and the score over all that the run folder holds."""
-        self._tell(". ".join(part for part in (state + self._pace.pace(), _score_of(batch.traces.values())) if part))
+        self._tell(". ".join(part for part in (state + self._pace.pace(), score_of(batch)) if part))
 
     def _tell(self, text: str) -> None:
         self.query_one("#told", Static).update(literal(text))
@@ -230,31 +238,3 @@ def _kept(history: History, turn: Turn) -> str:
     conversation = history.create()
     history.save_turn(msgspec.structs.replace(turn, conversation=conversation.id))
     return conversation.id
-
-
-def _opened(batch: Batch) -> str:
-    parts = [f"{len(batch.problems)} problems, {len(batch.traces)} of them in {batch.folder}"]
-    if batch.faults:
-        lines = "1 line" if len(batch.faults) == 1 else f"{len(batch.faults)} lines"
-        parts.append(f"{lines} cannot be read, the first: {batch.faults[0]}")
-    parts.append(_score_of(batch.traces.values()) or "s starts")
-    return ". ".join(parts)
-
-
-def _score_of(traces: Iterable[Trace]) -> str:
-    tally = Tally(0)
-    for trace in traces:
-        tally.count(trace)
-    return tally.score()
-
-
-def _cells(problem: Problem, trace: Trace | None) -> tuple[str, ...]:
-    if trace:
-        return _trace_cells(trace)
-    return (problem.id, problem.question, "", "", "", problem.answer or "", "", WAITING)
-
-
-def _trace_cells(trace: Trace) -> tuple[str, ...]:
-    id, _, initial, p, final, gold, mark = problem_row(trace)
-    status = "refined" if trace.refined else trace.status
-    return (id, trace.question, initial, p, final, gold, mark if trace.gold is not None else "", status)
