@@ -186,17 +186,18 @@ def _insert(database: sqlite3.Connection, new: Conversation) -> None:
 
 
 def _put_title(database: sqlite3.Connection, key: str, title: str) -> None:
-    update = "UPDATE conversations SET title = ?, updated = ? WHERE id = ? RETURNING number"
-    (number,) = database.execute(update, (title, time.time(), key)).fetchone()
+    database.execute("UPDATE conversations SET title = ?, updated = ? WHERE id = ?", (title, time.time(), key))
+    (number,) = database.execute("SELECT number FROM conversations WHERE id = ?", (key,)).fetchone()
     _put_words(database, -number, title, key)
 
 
 def _put_turn(database: sqlite3.Connection, turn: Turn, body: bytes) -> None:
-    (number,) = database.execute(
+    database.execute(
         "INSERT INTO turns (id, conversation, body) VALUES (?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING number",
+        " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
         (turn.id, turn.conversation, body),
-    ).fetchone()
+    )
+    (number,) = database.execute("SELECT number FROM turns WHERE id = ?", (turn.id,)).fetchone()
     _put_words(database, number, _said(turn), turn.conversation)
 
 

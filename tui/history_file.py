@@ -14,7 +14,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from score_local.errors import HistoryError
+
 VERSION = 1
+OLDEST_SQLITE = (3, 34, 0)  # the first with trigrams
 BUSY_SECONDS = 3.0  # how long another app may hold the lock
 # `words` is one index over turns (rowid: the turn's) and titles (rowid: minus the conversation's). Trigrams find any
 # part of a text, in every script and with all its signs, where words would miss "frac{1}{2}" and Chinese.
@@ -49,7 +52,15 @@ class Opened(NamedTuple):
 
 
 def open_file(path: Path) -> Opened:
-    """The history in `path`, made where there is none; never raises for what is wrong with the file."""
+    """The history in `path`, made where there is none; never raises for what is wrong with the file.
+
+    Raises HistoryError where Python's SQLite is too old for the index.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        wanted = ".".join(map(str, OLDEST_SQLITE))
+        raise HistoryError(
+            f"Python's SQLite is {sqlite3.sqlite_version}, and {wanted} is needed", next="Use a newer Python"
+        )
     try:
         return _open(path)
     except sqlite3.OperationalError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -180,6 +181,19 @@ def test_whatever_was_said_is_found_by_its_words_and_nothing_breaks(text: str) -
         assert [found.conversation.id for found in history.search(text)] == [key]
     finally:
         history.close()
+
+
+def test_many_threads_may_save(history: History) -> None:
+    keys = [history.create().id for _ in range(8)]
+
+    def save(key: str) -> None:
+        for number in range(20):
+            history.save_turn(Turn(id=f"{key}-{number}", conversation=key, question=f"question {number}"))
+            assert history.search(f"question {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, keys))
+    assert [found.turns for found in history.search()] == [20] * 8
 
 
 def test_a_thousand_conversations_are_listed_quickly(tmp_path: Path) -> None:

@@ -44,6 +44,21 @@ print([found.conversation.title for found in history.search()])
 """
 
 
+# An app among others that all write at once.
+WRITER = """
+import sys
+from pathlib import Path
+from tui.history import History
+from tui.records import Turn, new_id
+history = History(Path(sys.argv[1]))
+assert not history.notice, history.notice
+for number in range(40):
+    key = history.create().id
+    history.save_turn(Turn(id=new_id(), conversation=key, question=f"question {number}"))
+history.close()
+"""
+
+
 def start(app: str, path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", app, str(path)], stdout=subprocess.PIPE, text=True)
 
@@ -149,6 +164,12 @@ def test_a_newer_programs_history_is_left_alone(tmp_path: Path) -> None:
     database = sqlite3.connect(path)
     assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     database.close()
+
+
+def test_an_old_sqlite_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
+    with pytest.raises(HistoryError, match=r"3\.34\.0 is needed"):
+        History(tmp_path / "history.db")
 
 
 def test_a_full_disk_is_told_and_the_turn_can_be_saved_again(tmp_path: Path) -> None:
