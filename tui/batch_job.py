@@ -16,12 +16,12 @@ from typing import NamedTuple
 from score_local.commands import setup
 from score_local.commands.solving import solve_into, sum_up
 from score_local.engine.protocol import Engine
-from score_local.errors import InputError
+from score_local.errors import EngineDied, InputError
 from score_local.policy import Policy
 from score_local.problem import CHOICE_LETTERS, Problem
 from score_local.problem_files import read_problems
 from score_local.runs import read_manifest, read_traces, start_run
-from score_local.schedule import Event, PhaseBegan, Scheduler
+from score_local.schedule import Event, PhaseBegan, PhaseEnded, Scheduler
 from score_local.trace import Trace
 from tui.records import Turn, new_id
 
@@ -83,11 +83,12 @@ class BatchJob:
         self._batch, self._solver = batch, solver
         self._scheduler: Scheduler[Trace] | None = None
         self._stopped = threading.Event()
+        self._death: EngineDied | None = None
 
     def run(self, began: Callable[[str, str], None], ended: Callable[[Trace], None]) -> None:
         """Solves what is not done; `began` hears of each phase (id, phase), `ended` of each trace.
 
-        Raises RunError, PolicyError or ModelError; what was solved until then is kept.
+        Raises RunError, PolicyError, ModelError or EngineDied; what was solved until then is kept.
         """
         engine, policy, model, context = self._solver
         setting = setup.setting_for(policy, model, context)
@@ -95,13 +96,21 @@ class BatchJob:
             start_run(self._batch.folder, setting.manifest, resume=True) as run,
             closing(setup.helpers_of(setting.policy)) as helpers,
         ):
-            scheduler: Scheduler[Trace] = Scheduler(engine, _phases(began), helpers)
-            self._scheduler = scheduler
+            self._scheduler = scheduler = Scheduler[Trace](engine, lambda event: self._observe(event, began), helpers)
             if self._stopped.is_set():
                 scheduler.stop()
             for trace in solve_into(run, run.todo(self._batch.problems), setting, scheduler):
                 ended(trace)
             sum_up(run, [run.done[problem.id] for problem in self._batch.problems if problem.id in run.done])
+        if self._death:
+            raise self._death
+
+    def _observe(self, event: Event, began: Callable[[str, str], None]) -> None:
+        if isinstance(event, PhaseBegan):
+            began(event.loop, event.phase)
+        elif isinstance(event, PhaseEnded) and isinstance(event.reply, EngineDied):
+            self._death = event.reply  # the others would only fail, too
+            self.cancel()
 
     @property
     def stopped(self) -> bool:
@@ -119,11 +128,3 @@ class BatchJob:
         self.pause()
         if self._scheduler:
             self._scheduler.abort()
-
-
-def _phases(began: Callable[[str, str], None]) -> Callable[[Event], None]:
-    def observe(event: Event) -> None:
-        if isinstance(event, PhaseBegan):
-            began(event.loop, event.phase)
-
-    return observe

@@ -22,7 +22,7 @@ from textual.widgets import DataTable, Footer, Input, Label, Static
 from textual.worker import Worker
 
 from score_local.commands.progress import Tally
-from score_local.errors import EngineError, UserError
+from score_local.errors import EngineDied, UserError
 from score_local.trace import Trace
 from tui.batch_job import Batch, BatchJob, Solver, folder_of, gate_of, open_batch, turn_of
 from tui.batch_rows import WAITING, cells_of, opened, rows_of, score_of
@@ -161,7 +161,9 @@ class BatchScreen(Screen[str | None]):
         try:
             await asyncio.to_thread(job.run, self._phase_began, self._ended)
             state = "Paused: s goes on" if job.stopped else "Done"
-        except (UserError, EngineError) as error:
+        except EngineDied as error:
+            state = f"{error}. Close this, load the model again with F5, and come back"
+        except UserError as error:
             state = str(error)
         self.post_message(self.Over(state))
 

@@ -17,7 +17,7 @@ from score_local import cli
 from score_local.commands import setup
 from score_local.engine.protocol import Request, Score
 from score_local.engine.scripted import ScriptedEngine
-from score_local.errors import EngineError, RunError
+from score_local.errors import EngineDied, EngineError, RunError
 from score_local.policy import load_policy
 from score_local.problem import Problem
 from score_local.runs import read_manifest, read_traces
@@ -156,6 +156,27 @@ def test_closing_cancels_what_runs_and_writes_no_failures() -> None:
     slow.close()
     traces = read_traces(Path("runs/many"))
     assert 0 < len(traces) < 60 and all(trace.status == "solved" for trace in traces)
+
+
+def test_an_engine_that_dies_ends_the_batch_and_not_the_run() -> None:
+    asked: list[Request] = []
+
+    def dying(request: Request) -> str | tuple[float, ...] | EngineError:
+        asked.append(request)
+        return EngineDied("the engine has died") if len(asked) > 20 else script(request)
+
+    dead = ScriptedEngine(dying)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await opened(pilot, 60)
+        await pilot.press("s")
+        await says(pilot, "the engine has died")
+        await says(pilot, "F5")
+
+    drive(screen_with(dead, many(Path("many.jsonl"), 60)), act)
+    dead.close()
+    statuses = [trace.status for trace in read_traces(Path("runs/many"))]
+    assert statuses.count("solved") >= 8 and statuses.count("failed") <= dead.capacity
 
 
 def test_an_app_that_ends_cancels_its_batch() -> None:
