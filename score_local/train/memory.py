@@ -39,13 +39,13 @@ def micro_batch_of(network: Network, prefixes: Prefixes, samples: Sequence[Sampl
 
 def optimiser_of(network: Network, settings: Optimiser) -> torch.optim.Optimizer:
     """AdamW; on a GPU with 8-bit moments that are paged out where memory is short."""
-    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    rate, decay = settings.learning_rate, settings.weight_decay
     if network.device.type == "cuda":
-        from bitsandbytes.optim import PagedAdamW8bit
+        from bitsandbytes import optim
 
-        paged: torch.optim.Optimizer = PagedAdamW8bit(network.parameters, **options)
+        paged: torch.optim.Optimizer = optim.PagedAdamW8bit(network.parameters, lr=rate, weight_decay=decay)  # type: ignore
         return paged
-    return torch.optim.AdamW(network.parameters, foreach=False, **options)
+    return torch.optim.AdamW(network.parameters, lr=rate, weight_decay=decay, foreach=False)
 
 
 def use_threads(count: int | None) -> None:
@@ -61,7 +61,7 @@ def peak(device: torch.device) -> int:
     try:
         import resource
     except ImportError:  # Windows keeps a peak of its own
-        return int(psutil.Process().memory_info().peak_wset)
+        return int(getattr(psutil.Process().memory_info(), "peak_wset", 0))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

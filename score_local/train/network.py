@@ -97,8 +97,9 @@ class Network:
 
     def loss(self, states: Tensor, labels: Tensor) -> float:
         """The summed cross-entropy of `labels`, shape (n,), at `states`, shape (n, width), in nats."""
-        pieces = zip(states.split(PIECE), labels.split(PIECE), strict=True)
-        return sum(float(functional.cross_entropy(self.logits(x), y, reduction="sum")) for x, y in pieces)
+        return sum(
+            float(functional.cross_entropy(self.logits(x), y, reduction="sum")) for x, y in _pieces(states, labels)
+        )
 
     def backward(self, states: Tensor, labels: Tensor, scale: float) -> float:
         """Adds to the factors' gradients those of `scale` times the summed cross-entropy of `labels`, shape (n,), at
@@ -106,7 +107,7 @@ class Network:
         of all positions never exist together."""
         leaf = states.detach().requires_grad_()
         total = 0.0
-        for some, wanted in zip(leaf.split(PIECE), labels.split(PIECE), strict=True):
+        for some, wanted in _pieces(leaf, labels):
             loss = functional.cross_entropy(self.logits(some), wanted, reduction="sum")
             (loss * scale).backward()  # type: ignore[no-untyped-call]
             total += loss.item()
@@ -135,14 +136,14 @@ class Network:
 
 def _load(folder: Path, precision: Precision, device: torch.device) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    four_bit = BitsAndBytesConfig(
+    four_bit = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32 if precision == "float32" else torch.bfloat16,
             quantization_config=four_bit if precision == "nf4" else None,
@@ -166,12 +167,17 @@ def _timed(dtype: torch.dtype, width: int, tokens: int, repeats: int) -> float:
     best = float("inf")
     for _ in range(repeats):
         began = time.perf_counter()
-        functional.linear(states, weight).sum().backward()
+        functional.linear(states, weight).sum().backward()  # type: ignore[no-untyped-call]
         best = min(best, time.perf_counter() - began)
     return best
 
 
 _CPU_TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def _pieces(states: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    starts = range(0, len(labels), PIECE)
+    return ((states[start : start + PIECE], labels[start : start + PIECE]) for start in starts)
 
 
 def padded(rows: Sequence[Sequence[int]], *, left: bool, fill: int = 0) -> Tensor:

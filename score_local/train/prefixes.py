@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,8 +76,8 @@ class Prefixes:
         positions = torch.arange(length, length + len(tokens), device=self._network.device)[None]
         with self._network.inference(adapter=False):
             self._network.hidden(row, positions, None, cache)
-        layers = [torch.stack([layer.keys[0, :, length:], layer.values[0, :, length:]]) for layer in cache.layers]
-        return torch.stack(layers)
+        layers: list[Any] = cache.layers
+        return torch.stack([torch.stack([kv.keys[0, :, length:], kv.values[0, :, length:]]) for kv in layers])
 
 
 def cache_of(prefixes: Sequence[Tensor | None]) -> DynamicCache:

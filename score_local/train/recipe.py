@@ -107,16 +107,17 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def _shipped(role: Role) -> str:
-    return resources.files("score_local.train").joinpath("recipes", f"{role}.toml").read_text(encoding="utf-8")
+    return (resources.files("score_local.train") / "recipes" / f"{role}.toml").read_text(encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(error.strerror or str(error), str(path), "Check --recipe") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
+    return table
 
 
 def _set(table: dict[str, Any], keys: list[str], value: Any, where: str) -> None:

@@ -125,7 +125,7 @@ class Encoder:
                 raise InputError(what, f"example {example.id}", TEMPLATE)
 
 
-def shared_length(sequences: Sequence[Sequence[int]]) -> int:
+def shared_length(sequences: Sequence[tuple[int, ...]]) -> int:
     """How many tokens all of the sequences begin with."""
     first, last = min(sequences), max(sequences)
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

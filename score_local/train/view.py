@@ -29,16 +29,18 @@ class Curve:
         elif isinstance(event, Evaluated):
             self.evaluations.append(event)
 
-    def facts(self) -> dict[str, str]:
-        """What to show, by name."""
-        return {**(self._of_steps() if self.steps else {}), **(self._of_evaluations() if self.evaluations else {})}
+    def facts(self) -> list[dict[str, str]]:
+        """What to show of the steps and of the evaluations, by name."""
+        return [facts for facts in (self._of_steps(), self._of_evaluations()) if facts]
 
     def seconds_left(self) -> float:
         """To the last step, if nothing ends it earlier, at the speed of this session."""
-        spent = sum(event.seconds for event in [*self.steps, *self.evaluations])
+        spent = sum(event.seconds for event in self.steps) + sum(event.seconds for event in self.evaluations)
         return (self.total - self.steps[-1].step) * spent / len(self.steps)
 
     def _of_steps(self) -> dict[str, str]:
+        if not self.steps:
+            return {}
         last, recent = self.steps[-1], self.steps[-SMOOTHED:]
         speed = sum(event.tokens for event in recent) / max(sum(event.seconds for event in recent), 1e-9)
         return {
@@ -51,6 +53,8 @@ class Curve:
         }
 
     def _of_evaluations(self) -> dict[str, str]:
+        if not self.evaluations:
+            return {}
         last, best = self.evaluations[-1], [event for event in self.evaluations if event.best]
         found = {self.metric: f"{last.metric:.3f}", "dev loss": f"{last.loss:.3f}"}
         return found | ({"best": f"{best[-1].metric:.3f} at step {best[-1].step}"} if best else {})
@@ -91,8 +95,8 @@ class PlainView:
             print(described(event), file=sys.stderr, flush=True)
         elif isinstance(event, Evaluated) or time.monotonic() - self._told >= PLAIN_INTERVAL:
             self._told = time.monotonic()
-            line = ", ".join(f"{name} {value}" for name, value in self._curve.facts().items())
-            print(line, file=sys.stderr, flush=True)
+            told = [f"{name} {value}" for facts in self._curve.facts() for name, value in facts.items()]
+            print(", ".join(told), file=sys.stderr, flush=True)
 
 
 class LiveView:
@@ -123,8 +127,9 @@ class LiveView:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        facts = self._curve.facts()
-        table = Table(*facts, box=None, header_style="dim")
-        table.add_row(*facts.values())
+        tables = []
+        for facts in self._curve.facts():
+            tables.append(Table(*facts, box=None, header_style="dim"))
+            tables[-1].add_row(*facts.values())
         done = self._curve.steps[-1].step if self._curve.steps else 0
-        return Group(ProgressBar(total=max(1, self._curve.total), completed=done, width=60), table)
+        return Group(ProgressBar(total=max(1, self._curve.total), completed=done, width=60), *tables)

@@ -41,9 +41,9 @@ def _example(role: Role, i: int, split: str) -> Example:
         messages = prompts.verify_messages((*asked, Message("assistant", wrong if is_wrong else right)))
         target = prompts.INCORRECT if is_wrong else prompts.CORRECT
     return Example(
-        id=f"{problem.id}/{i}", problem=problem.id, role=role, messages=_turns(messages), target=target, split=split
+        id=f"{problem.id}/{i}", problem=problem.id, role=role, messages=turns_of(messages), target=target, split=split
     )  # type: ignore[arg-type]
 
 
-def _turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
+def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
     return tuple(Turn(message.role, message.content) for message in messages)

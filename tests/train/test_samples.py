@@ -112,9 +112,9 @@ def test_the_last_turn_has_to_open_as_the_invocation(base: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sequences", "expected"),
-    [([[1, 2, 3], [1, 2, 4]], 2), ([[1, 2], [1, 2, 3]], 2), ([[1], [2]], 0), ([[], [1]], 0), ([[5, 6]], 2)],
+    [([(1, 2, 3), (1, 2, 4)], 2), ([(1, 2), (1, 2, 3)], 2), ([(1,), (2,)], 0), ([(), (1,)], 0), ([(5, 6)], 2)],
 )
-def test_shared_length(sequences: list[list[int]], expected: int) -> None:
+def test_shared_length(sequences: list[tuple[int, ...]], expected: int) -> None:
     assert shared_length(sequences) == expected
 
 
