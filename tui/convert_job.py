@@ -35,10 +35,12 @@ class Order(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The exit code (0: all went well), and the catalogue names of the models that were made and registered."""
+    """The exit code (0: all went well), and the catalogue names of the models that were made and registered; `error`
+    says why it could not even be started."""
 
     code: int
     names: tuple[str, ...]
+    error: str = ""
 
 
 class ConvertJob:

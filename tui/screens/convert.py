@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Label, Log, ProgressBar, Static
 
@@ -45,6 +47,25 @@ class ConvertScreen(Screen[ModelChoice | None]):
         Binding("e", "focus('#adapter')", "Edit"),
         Binding("escape", "leave", "Stop, close"),
     ]
+
+    @dataclass
+    class Said(Message):
+        """From the converting thread: a line that the conversion has printed."""
+
+        line: str
+
+    @dataclass
+    class Came(Message):
+        """From the converting thread: how far a part is."""
+
+        part: str
+        percent: int
+
+    @dataclass
+    class Over(Message):
+        """The conversion has ended, after all that it told."""
+
+        outcome: Outcome
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,22 +144,32 @@ class ConvertScreen(Screen[ModelChoice | None]):
         self._show_log(True)
         self._tell("Converting. Escape stops it; nothing half-written is kept")
         try:
-            outcome = await asyncio.to_thread(job.run, self._say, self._progress)
+            outcome = await asyncio.to_thread(job.run, self._said, self._came)
         except OSError as error:
-            self._tell(f"The conversion cannot be started: {error}")
-        else:
-            self._made = outcome.names[0] if outcome.names else ""
-            self._tell(_told(outcome))
-        finally:
-            self._job = None
-            self.query_one("#progress").display = False
+            outcome = Outcome(-1, (), f"The conversion cannot be started: {error}")
+        self.post_message(self.Over(outcome))
 
-    def _say(self, line: str) -> None:
-        self.app.call_from_thread(self.query_one(Log).write_line, literal(line))
+    def _said(self, line: str) -> None:
+        self.post_message(self.Said(line))
 
-    def _progress(self, part: str, percent: int) -> None:
-        self.app.call_from_thread(self.query_one(ProgressBar).update, progress=percent)
-        self.app.call_from_thread(self._tell, f"{part}: {percent}%. Escape stops it")
+    def _came(self, part: str, percent: int) -> None:
+        self.post_message(self.Came(part, percent))
+
+    @on(Said)
+    def _show_line(self, event: Said) -> None:
+        self.query_one(Log).write_line(literal(event.line))
+
+    @on(Came)
+    def _show_progress(self, event: Came) -> None:
+        self.query_one(ProgressBar).update(progress=event.percent)
+        self._tell(f"{event.part}: {event.percent}%. Escape stops it")
+
+    @on(Over)
+    def _show_end(self, event: Over) -> None:
+        self._job = None
+        self.query_one("#progress").display = False
+        self._made = event.outcome.names[0] if event.outcome.names else ""
+        self._tell(_told(event.outcome))
 
     def action_use(self) -> None:
         if not self._made:
@@ -186,5 +217,7 @@ def _finding(rule: Rule) -> str:
 
 
 def _told(outcome: Outcome) -> str:
+    if outcome.error:
+        return outcome.error
     made = f"Registered: {', '.join(outcome.names)}. u uses {outcome.names[0]}" if outcome.names else "Nothing was made"
     return made if outcome.code == 0 else f"It ended with code {outcome.code}; the log says why. {made}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +12,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Label, ProgressBar, Static
 
@@ -52,6 +54,13 @@ class ModelsScreen(Screen[ModelChoice | None]):
     ]
     HEADING = "Models and adapters"
     INTRODUCTION = ""
+
+    @dataclass
+    class Came(Message):
+        """From the pulling thread: bytes done, and in all (0: unknown)."""
+
+        done: int
+        total: int
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -149,7 +158,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
         bar.display, self._pull = True, Pull(row.name)
         self._tell(f"Pulling {row.title}. Escape stops it; what came is kept.")
         try:
-            path = await asyncio.to_thread(self._pull.run, self._show_progress)
+            path = await self._pull.in_background(self._came)
         except UserError as error:
             self._tell(str(error))
         except Stopped:
@@ -160,9 +169,16 @@ class ModelsScreen(Screen[ModelChoice | None]):
         finally:
             bar.display, self._pull = False, None
 
-    def _show_progress(self, done: int, total: int) -> None:
-        """Called from the pulling thread, many times a second."""
-        self.app.call_from_thread(self.query_one("#progress", ProgressBar).update, total=total or None, progress=done)
+    def _came(self, done: int, total: int) -> None:
+        self.post_message(self.Came(done, total))
+
+    @on(Came)
+    def _show_progress(self, event: Came) -> None:
+        self.query_one("#progress", ProgressBar).update(total=event.total or None, progress=event.done)
+
+    def on_unmount(self) -> None:
+        if self._pull is not None:
+            self._pull.stop()
 
     def action_leave(self) -> None:
         if self._pull is not None:

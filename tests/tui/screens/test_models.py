@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
-from score_local.catalog_entries import load_catalog
+from score_local.catalog_entries import Entry, load_catalog
 from score_local.policy import load_policy
 from tests.fake_hub import FakeHub, serving
 from tests.gguf_files import write_adapter, write_model
 from tests.tui.host import STILL_OPEN, drive, services, until
 from tests.tui.snapshots import assert_looks_as_before, screen_text
-from tui import model_list
+from tui import model_list, pulling
 from tui.pulling import Pull, Stopped
 from tui.screens import models
 from tui.screens.first_start import FirstStartScreen
@@ -178,6 +180,31 @@ def test_a_pull_that_was_stopped_can_be_begun_again(folder: Path) -> None:
     told: list[int] = []
     assert Pull("tiny").run(lambda done, total: told.append(done - total)) == folder / "tiny-q4_k_m.gguf"
     assert told[-1] == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_app_that_ends_does_not_wait_for_a_hub_that_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled, released = threading.Event(), threading.Event()
+
+    def stall(entry: Entry, progress: object) -> Path:
+        stalled.set()
+        released.wait(60)
+        return entry.path
+
+    monkeypatch.setattr(pulling, "pull", stall)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "tiny")
+        await until(pilot, lambda: pilot.app.screen.is_modal)
+        await pilot.press("y")
+        await until(pilot, stalled.is_set)
+        pilot.app.exit()
+
+    began = time.monotonic()
+    drive(ModelsScreen(services(tmp_path)), act)
+    assert time.monotonic() - began < 30
+    released.set()
 
 
 def test_adapters_that_fit_are_used_and_others_say_why_not(tmp_path: Path, folder: Path) -> None:
