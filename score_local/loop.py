@@ -29,7 +29,7 @@ from score_local.verifiers.combine import calibrated, cheap_first, combined, und
 from score_local.verifiers.consistency import consistency_verifier
 from score_local.verifiers.model import model_verifier
 from score_local.verifiers.oracle import oracle_verifier
-from score_local.verifiers.program import program_verifier
+from score_local.verifiers.program import program_hint, program_verifier
 from score_local.verifiers.self_ import self_verifier
 
 VERIFIERS: Mapping[VerifierName, Verifier] = {
@@ -88,8 +88,9 @@ def correct(case: Case) -> Steps[tuple[Round, Solution | None]]:
     when, gate = case.policy.refine.when, opens(case.policy.verify.gate, p_incorrect, case.attempt.answer)
     if when == "never" or (when == "gated" and not gate):
         return Round(p_incorrect, signals), None
+    hint = program_hint(case) if case.policy.refine.hint == "program" else ""
     try:
-        critique, refined = yield from refine(case)
+        critique, refined = yield from refine(case, hint)
     except EngineError as error:
         return Round(p_incorrect, signals, error=str(error)), None
     return Round(p_incorrect, signals, critique, refined.attempt), refined
@@ -108,7 +109,7 @@ def doubt(case: Case) -> Steps[tuple[float | None, tuple[Signal, ...]]]:
 
 
 def refine(case: Case, hint: str = "") -> Steps[tuple[str, Solution]]:
-    """A critique of the attempt and another solution; `hint` is a person's, if any. Raises EngineError."""
+    """A critique of the attempt and another solution; `hint` is a person's or a program's. Raises EngineError."""
     asked = prompts.refine_messages(case.conversation, hint)
     completion = yield from generate(
         Generate(

@@ -65,10 +65,15 @@ class Verify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Refine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a refinement is written: if the gate opens, always (so that the threshold can be chosen later), or never."""
+    """When a refinement is written: if the gate opens, always (so that the threshold can be chosen later), or never.
+
+    With the hint `program` the refiner is told what the programs of the program verifier compute, where that is another
+    answer than the solution's.
+    """
 
     when: Literal["gated", "always", "never"] = "gated"
     rounds: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+    hint: Literal["none", "program"] = "none"
     sampling: Tokens = Tokens(max_tokens=768)
 
 

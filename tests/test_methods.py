@@ -152,6 +152,19 @@ def test_a_budget_is_kept_and_spent_only_on_doubt() -> None:
     assert sure.count("sample") == 5, "five to one is certain enough: 96% by the Beta prior"
 
 
+def test_a_refiner_may_be_told_what_programs_compute() -> None:
+    def hint_of(program: str, hint: str = "program") -> str:
+        told = msgspec.structs.replace(policy("refine", "program"), refine=Refine(when="always", hint=hint))  # type: ignore[arg-type]
+        model = Model("5", program=program)
+        run(model, told)
+        (asked,) = [r for r in model.asked if isinstance(r, Generate) and r.phase == "refine"]
+        return asked.messages[-1].content
+
+    assert hint_of("4.0").endswith("A hint: A program that was written for this question computes 4.")
+    assert "hint" not in hint_of("5").lower(), "it computes what the solution says"
+    assert "hint" not in hint_of("4", "none").lower()
+
+
 def test_a_failed_solution_is_a_failed_problem_in_every_method() -> None:
     class Broken(Model):
         def reply(self, request: Ask) -> Answer:

@@ -55,7 +55,7 @@ def verify_messages(conversation: Conversation) -> Conversation:
 
 
 def refine_messages(conversation: Conversation, hint: str = "") -> Conversation:
-    """Asks for a critique of the last solution and a corrected one; a person's hint stands behind what is asked."""
+    """Asks for a critique of the last solution and a corrected one; a hint stands behind what is asked."""
     asked = text("refine")
     return (*conversation, Message("user", f"{asked}\n{text('hint')} {hint.strip()}" if hint.strip() else asked))
 

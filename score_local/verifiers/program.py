@@ -8,6 +8,7 @@ system turn and worked examples are the same for all problems, so the cache pays
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -26,6 +27,11 @@ from score_local.sandbox.protocol import Ran, RunProgram
 from score_local.trace import Signal
 from score_local.verifiers.case import Case
 from score_local.verifiers.draws import seed_of
+
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+else:
+    from importlib.abc import Traversable
 
 FENCE = "```"
 PREFIX = f"{FENCE}python\ndef solution():\n"
@@ -64,6 +70,17 @@ def stated_answers(case: Case, count: int | None = None) -> list[str]:
     """The answers of those of the first `count` programs (None: of all) that were written and ran to one."""
     values = [ran.value for ran in case.shared.programs[:count]]
     return [stated for value in values if (stated := _stated(value, case.problem)) is not None]
+
+
+def program_hint(case: Case) -> str:
+    """What most programs compute, as a hint for the refiner; "" where there is none, or where it is the solution's
+    answer."""
+    stated = stated_answers(case)
+    if not stated:
+        return ""
+    favourite = Counter(stated).most_common(1)[0][0]
+    known = case.attempt.answer is not None and _agree(favourite, case.attempt.answer, case.problem)
+    return "" if known else _text("hint").replace("{answer}", favourite)
 
 
 def source_of(reply: str) -> str:
@@ -183,10 +200,18 @@ class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def _beginning() -> Conversation:
     """The system turn and the worked examples."""
-    folder = resources.files("score_local.verifiers").joinpath("program_prompt")
-    content = folder.joinpath("examples.toml").read_bytes()
-    turns = [Message("system", folder.joinpath("system.txt").read_text(encoding="utf-8").rstrip("\n"))]
+    content = _folder().joinpath("examples.toml").read_bytes()
+    turns = [Message("system", _text("system"))]
     for example in msgspec.toml.decode(content, type=dict[str, tuple[_Example, ...]])["example"]:
         body = example.body.strip("\n")
         turns += [Message("user", example.question), Message("assistant", f"{PREFIX}{body}\n{FENCE}")]
     return tuple(turns)
+
+
+@cache
+def _text(name: str) -> str:
+    return _folder().joinpath(f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+
+
+def _folder() -> Traversable:
+    return resources.files("score_local.verifiers") / "program_prompt"
