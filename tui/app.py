@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import signal
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tui.screens.models import ModelChoice
 
 LATER = ("rich.markdown", "rich.syntax", "tui.work", "tui.screens.history", "tui.screens.models")
+SWITCH = 0.0005  # seconds that drawing may hold up the engine between two tokens: a tenth of Python's own
 ASIDE = ("models", "history", "settings", "reload", "batch", "convert", "new")
 
 
@@ -208,6 +210,7 @@ class ScoreApp(App[None]):
 
 def run(setup: Setup) -> int:
     """Opens the app and returns when the person quits: the exit code."""
+    sys.setswitchinterval(SWITCH)
     app = ScoreApp(setup)
     app.run()
     return app.return_code or 0

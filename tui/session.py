@@ -1,7 +1,8 @@
 """A turn on its way: a thread runs its steps over the engine, keeps its record, saves it and tells of it.
 
-The screen's thread never touches the engine. What it hears are the typed, frozen messages below, at most
-`UPDATES_A_SECOND` of them while text comes: pieces are gathered, for a screen cannot show more anyway.
+The screen's thread never touches the engine. What it hears are the typed, frozen messages below. Text is gathered until
+the screen has shown what came before, and has had PAUSE to itself: a slow terminal gets larger pieces, never a backlog,
+and the engine keeps its share of the processor.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from score_local.trace import Trace
 from tui.records import Phase, Turn
 
 log = logging.getLogger("tui.session")
-UPDATES_A_SECOND = 25
+PAUSE = 0.04  # seconds between what was shown and the next message
 SHOWN = ("solve", "refine")  # phases whose text is shown as it comes; of the others, only their number of tokens
 
 Result = Union[Trace, Completion]
@@ -91,7 +92,7 @@ class Session:
         self._scheduler: Scheduler[Result] = Scheduler(engine, self._hear, helpers)
         self._gathered = Grew(turn.id, "", "", 0)
         self._written: list[str] = []  # of the phase that runs, where its text is shown
-        self._flushed = 0.0
+        self._free_from: float | None = 0.0  # when the next piece may be posted; None: the last is not shown yet
         self._died = self._cancelled = False
         self._thread = threading.Thread(target=self._run, name=f"turn-{turn.id[:8]}", daemon=True)
         self._thread.start()
@@ -100,6 +101,10 @@ class Session:
         """Stops what is being generated, within one micro-batch. What is written so far is kept."""
         self._cancelled = True
         self._scheduler.abort()
+
+    def shown(self) -> None:
+        """The last piece is on the screen. From the screen's thread."""
+        self._free_from = time.monotonic() + PAUSE
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -150,14 +155,14 @@ class Session:
         if text:
             self._written.append(text)
         self._gathered = Grew(self._turn.id, token.phase, self._gathered.text + text, self._gathered.tokens + 1)
-        if time.monotonic() - self._flushed >= 1 / UPDATES_A_SECOND:
+        if self._free_from is not None and time.monotonic() >= self._free_from:
             self._flush()
 
     def _flush(self) -> None:
         if self._gathered.tokens:
+            self._free_from = None
             self._post(self._gathered)
         self._gathered = Grew(self._turn.id, self._gathered.phase, "", 0)
-        self._flushed = time.monotonic()
 
     def _hear_reply(self, event: PhaseEnded) -> None:
         """A phase that ended is saved: a crash loses no more than the one that runs."""

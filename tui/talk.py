@@ -96,6 +96,11 @@ class Talk:
         for session in self._sessions.values():
             session.cancel()
 
+    def shown(self, turn: str) -> None:
+        """What was posted of a turn is on the screen."""
+        if turn in self._sessions:
+            self._sessions[turn].shown()
+
     def ended(self, turn: Turn) -> None:
         self._sessions.pop(turn.id, None)
 

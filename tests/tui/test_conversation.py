@@ -133,7 +133,7 @@ def test_cards_and_phases_fold(tmp_path: Path) -> None:
         await app.until(lambda: card.size.height == 1)
         assert "= 84" in app.text
         await app.press("enter", "tab", "enter")
-        await app.until(lambda: card.query(PhaseBox).first().collapsed)
+        await app.until(lambda: card.query(PhaseBox).first().folded)
         assert "Step 1" not in app.text.split("Verdict")[0]
 
     chat(tmp_path, act, size=(80, 50))

@@ -18,7 +18,7 @@ from score_local.trace import Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN
 from tui import turns, work
 from tui.records import Turn
-from tui.session import UPDATES_A_SECOND, Began, Ended, Grew, News, Session, Told
+from tui.session import Began, Ended, Grew, News, Session, Told
 
 TURN = Turn(id="t", conversation="c", question="What is 2 + 2?")
 POLICY = Policy(verify=Verify(verifiers=("self",)))
@@ -61,13 +61,16 @@ def test_phases_are_told_and_kept_in_order() -> None:
     run.engine.close()
 
 
-def test_pieces_are_gathered() -> None:
+def test_pieces_are_gathered_until_the_last_is_shown() -> None:
     run = Run(lambda r: "word " * 400 + "\\boxed{4}" if not isinstance(r, Score) else (-0.1, -3.0), rate=400)
-    began = time.monotonic()
-    news = run.until(Ended)
-    grew = [n for n in news if isinstance(n, Grew)]
-    assert len(grew) <= (time.monotonic() - began) * UPDATES_A_SECOND + 3
-    assert sum(n.tokens for n in grew) == 401
+    first = run.until(Grew)[-1]
+    time.sleep(0.2)
+    assert run.inbox.empty(), "nobody has shown the first"
+    run.session.shown()
+    second = run.until(Grew)[-1]
+    assert isinstance(first, Grew) and isinstance(second, Grew) and second.tokens > 10 > first.tokens
+    rest = [n for n in run.until(Ended) if isinstance(n, Grew)]
+    assert first.tokens + second.tokens + sum(n.tokens for n in rest) == 401
     run.engine.close()
 
 

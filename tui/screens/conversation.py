@@ -146,6 +146,8 @@ class ConversationScreen(Screen[None]):
         if isinstance(news, Told):
             self._tell_once(news.text)
             return
+        if isinstance(news, Grew):
+            self.call_after_refresh(self.talk.shown, news.turn)
         key = news.turn if isinstance(news, (Began, Grew)) else news.turn.id
         for card in self.query(f"#card-{key}").results(Card):
             if isinstance(news, (Began, Grew)):
@@ -274,6 +276,8 @@ class ConversationScreen(Screen[None]):
             self.notify(text, severity="warning", markup=False)
 
     def _tick(self) -> None:
+        for card in self.query(Card):
+            card.tick()
         services = self.services
         phases = [phase for turn in self.turns()[-1:] for phase in turn.phases]
         numbers = Numbers(

@@ -41,7 +41,7 @@ class Card(Vertical, can_focus=True):
     Card:focus-within { border-left: outer $primary; }
     Card.-failed, Card.-cancelled { border-left: outer $error; }
     Card > .question { height: auto; text-style: bold; }
-    Card > .body, Card .phases { height: auto; }
+    Card > .body { height: auto; }
     Card .error { height: auto; color: $text-error; display: none; }
     Card.-folded > .body { display: none; }
     """
@@ -87,7 +87,7 @@ class Card(Vertical, can_focus=True):
         """What is under the question, made when it is first unfolded: a long conversation opens at once."""
         if not self.folded and not self._opened:
             error = Static(classes="error", markup=False)
-            await self.mount(Vertical(Vertical(classes="phases"), Answer(), error, Actions(), classes="body"))
+            await self.mount(Vertical(Answer(), error, Actions(), classes="body"))
             self._opened = True
         self.show(self.turn)
 
@@ -177,8 +177,13 @@ class Card(Vertical, can_focus=True):
         pace.tokens += news.tokens
         if news.text:
             self._write(news.phase, self._written.get(news.phase, "") + news.text)
-        key = {"solve": "solve", "refine": self._refining()[1]}.get(news.phase, self._asking())
-        self._box(key).tell(pace.text())
+
+    def tick(self) -> None:
+        """Tells how fast it goes: now and then, for nobody reads numbers that change with every word."""
+        for phase, pace in self._pace.items() if self.turn.state == "running" else ():
+            key = {"solve": "solve", "refine": self._refining()[1]}.get(phase, self._asking())
+            if key in self._boxes:
+                self._boxes[key].tell(pace.text())
 
     def _write(self, phase: str, text: str) -> None:
         """Shows all that a phase has written so far."""
@@ -225,9 +230,8 @@ class Card(Vertical, can_focus=True):
             name, _, number = key.partition("-")
             heading = self._headings()[name] + (f" {int(number) + 1}" if number not in ("", "0") else "")
             body = {"verdict": VerdictView, "votes": VotesView}.get(name, Prose)()
-            box = PhaseBox(key, heading, body, folded=name == "thought", ascii_only=self.app.has_class("-ascii"))
-            self._boxes[key] = box
-            self.query_one(".phases").mount(box)
+            self._boxes[key] = PhaseBox(key, heading, body, folded=name == "thought")
+            self.query_one(".body").mount(self._boxes[key], before=self.query_one(Answer))
         return self._boxes[key]
 
     def _headings(self) -> dict[str, str]:

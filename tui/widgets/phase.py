@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
 from textual.content import Content
+from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Collapsible
+from textual.widgets import Static
 
 
 @dataclass(slots=True)
@@ -32,25 +36,63 @@ def numbers(tokens: int, seconds: float) -> str:
     return f"{tokens:,} tokens{rate}, {seconds:.1f} s"
 
 
-class PhaseBox(Collapsible):
-    """`name` says which phase of its card it is. Its title is focusable: Enter folds it, as a click does."""
+class PhaseTitle(Static, can_focus=True):
+    """Enter folds what stands under it, as a click does."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    PhaseTitle { width: 1fr; height: 1; color: $text-primary; text-style: bold; pointer: pointer; }
+    PhaseTitle:hover { background: $block-hover-background; }
+    PhaseTitle:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
+    """
+    BINDINGS = [Binding("enter,space", "fold", "Fold")]
+
+    def on_click(self) -> None:
+        self.action_fold()
+
+    def action_fold(self) -> None:
+        box = self.parent
+        assert isinstance(box, PhaseBox)
+        box.folded = not box.folded
+
+
+class PhaseBox(Vertical):
+    """`name` says which phase of its card it is."""
 
     DEFAULT_CSS = """
-    PhaseBox { border-top: none; padding: 0; background: transparent; }
-    PhaseBox:focus-within { background-tint: transparent; }
-    PhaseBox > CollapsibleTitle { padding: 0; color: $text-primary; text-style: bold; }
-    PhaseBox > Contents { padding: 0 0 0 2; }
+    PhaseBox { height: auto; }
+    PhaseBox > .phase--body { margin-left: 2; }
+    PhaseBox.-folded > .phase--body { display: none; }
     """
+    folded: reactive[bool] = reactive(False, init=False)
 
-    def __init__(
-        self, name: str, heading: str, body: Widget, *, folded: bool = False, ascii_only: bool = False
-    ) -> None:
-        closed, opened = (">", "v") if ascii_only else ("▸", "▾")
-        super().__init__(body, title="", collapsed=folded, collapsed_symbol=closed, expanded_symbol=opened, name=name)
-        self.body, self._heading = body, heading
-        self.tell("")
+    def __init__(self, name: str, heading: str, body: Widget, *, folded: bool = False) -> None:
+        super().__init__(name=name)
+        self.body, self._heading, self._detail = body, heading, ""
+        self._title = PhaseTitle()
+        body.add_class("phase--body")
+        self.set_reactive(PhaseBox.folded, folded)
+        self.set_class(folded, "-folded")
+
+    def compose(self) -> ComposeResult:
+        yield self._title
+        yield self.body
+
+    def on_mount(self) -> None:
+        self._show_title()
 
     def tell(self, detail: str) -> None:
         """What stands beside the heading: numbers, a verdict."""
-        parts = [self._heading] + ([(f"  {detail}", "not bold dim")] if detail else [])
-        self._title.label = Content.assemble(*parts)
+        if detail != self._detail:
+            self._detail = detail
+            self._show_title()
+
+    def watch_folded(self, folded: bool) -> None:
+        self.set_class(folded, "-folded")
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Its size stays the same: no new layout for numbers that change all the time."""
+        signs = "v>" if self.app.has_class("-ascii") else "▾▸"
+        detail = (f"  {self._detail}", "not bold dim")
+        self._title.update(Content.assemble(f"{signs[self.folded]} {self._heading}", detail), layout=False)
