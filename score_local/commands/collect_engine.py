@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from score_local import catalog
 from score_local.collect.collection import Source
 from score_local.commands import setup
 from score_local.engine.protocol import Engine
-from score_local.errors import PolicyError
+from score_local.errors import ModelError, PolicyError
 from score_local.gguf_check import file_sha256
 
 Open = Callable[[], Engine]
+PACKAGES = ("torch", "transformers", "peft", "accelerate")
 
 
 def source_of(options: argparse.Namespace) -> tuple[Source, Open]:
@@ -31,6 +33,10 @@ def _llama(options: argparse.Namespace) -> tuple[Source, Open]:
 def _transformers(options: argparse.Namespace) -> tuple[Source, Open]:
     if not options.model:
         raise PolicyError("which model?", "--engine transformers", "Add --model with a folder, a GGUF or a hub id")
+    absent = [name for name in PACKAGES if find_spec(name) is None]
+    if absent:
+        what = f"{', '.join(absent)} not installed"
+        raise ModelError(what, "--engine transformers", "Install them: pip install 'score-local[train]'")
     base = catalog.resolve_base(options.model, fetch=options.fetch)
 
     def open_() -> Engine:

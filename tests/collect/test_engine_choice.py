@@ -28,6 +28,7 @@ def test_a_gguf_is_told_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_folder_is_told_by_its_weights(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     flags = ("q", "--out", "x", "--engine", "transformers", "--model", str(tmp_path))
     (tmp_path / "a.safetensors").write_bytes(b"1")
     one, _ = collect_engine.source_of(options(*flags))
@@ -70,6 +71,12 @@ def test_a_server_is_opened_when_something_is_to_be_asked() -> None:
 def test_what_an_engine_needs_is_asked_for(flags: tuple[str, ...]) -> None:
     with pytest.raises(PolicyError, match="--model"):
         collect_engine.source_of(options("q", "--out", "x", *flags))
+
+
+def test_transformers_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect_engine, "find_spec", lambda name: None if name == "torch" else name)
+    with pytest.raises(ModelError, match=r"transformers: torch not installed\. Install them: pip install"):
+        collect_engine.source_of(options("q", "--out", "x", "--engine", "transformers", "--model", "m"))
 
 
 def test_a_model_that_is_not_there() -> None:
