@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from score_local.catalog import find_entry, pull
-from score_local.errors import UserError
 
 
 class Stopped(Exception):
@@ -38,7 +37,7 @@ class Pull:
             result: object
             try:
                 result = self.run(progress)
-            except (UserError, Stopped) as error:
+            except Exception as error:
                 end, result = done.set_exception, error
             with suppress(RuntimeError):  # the app's loop is over
                 loop.call_soon_threadsafe(settle, end, result)
