@@ -23,7 +23,7 @@ from score_local.evaluate.calibrate import Choices
 from score_local.evaluate.calibration_rows import to_report_on
 from score_local.evaluate.datasets import located, read_dataset
 from score_local.evaluate.policy_sets import policies_of
-from score_local.evaluate.report import read_report, report_of, summary_of
+from score_local.evaluate.report import PolicyRun, read_report, report_of, summary_of
 from score_local.problem import Problem
 from score_local.runs import write_run
 from score_local.trace import Trace
@@ -42,18 +42,21 @@ def run(options: argparse.Namespace) -> int:
     policies = policies_of(_names(options.policies), overrides)
     problems, out = _problems(options), Path(options.out)
     _require_new(out, options.resume)
-    fitted = [one for one in policies if one.fitted]
-    reported = [one for one in problems if not fitted or to_report_on(one.id, options.fit_on)]
+    to_fit = [one for one in policies if one.fitted]
+    reported = [one for one in problems if not to_fit or to_report_on(one.id, options.fit_on)]
     with closing(Work(options, out)) as work:
         plain = [work.contender(one.name, one.policy) for one in policies if not one.fitted]
-        calibrated, fits = fit(work, fitted, problems, Choices(options.fit_on), out / "calibrations")
-        contenders = [*plain, *calibrated]
+        fitted = fit(work, to_fit, problems, Choices(options.fit_on), out / "calibrations")
+        contenders = [*plain, *fitted.contenders]
         traces = work.run(contenders, reported)
     for contender in contenders:
         _write_run(out, contender, traces[contender.name])
     setup = setup_of(options.dataset, problems, len(problems) - len(reported), work.model, options.context)
-    manifests = {one.name: one.setting.manifest for one in contenders}
-    print(write_report(out, report_of(setup, fits, reported, manifests, traces)), end="")
+    runs = {
+        one.name: PolicyRun(one.setting.manifest, traces[one.name], fitted.opened.get(one.name, ()))
+        for one in contenders
+    }
+    print(write_report(out, report_of(setup, fitted.fits, reported, runs)), end="")
     print(f"report: {out}", file=sys.stderr)
     return _failed(traces)
 

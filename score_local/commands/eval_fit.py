@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,14 +26,22 @@ from score_local.trace import Trace
 from score_local.verifiers.calibration import Calibration
 
 
+class Fitted(NamedTuple):
+    """Policies with their calibrations; what each calibration is worth, by its name; and for each policy the traces
+    that it was fitted from, with every gate open, of all problems."""
+
+    contenders: list[Contender]
+    fits: dict[str, Fit]
+    opened: dict[str, list[Trace]]
+
+
 def fit(
     work: Work, policies: Sequence[NamedPolicy], problems: Sequence[Problem], choices: Choices, folder: Path
-) -> tuple[list[Contender], dict[str, Fit]]:
-    """The policies as contenders, each with a calibration that is also written into `folder`; and what each calibration
-    is worth, by its name. Raises RunError where there is too little to fit on."""
+) -> Fitted:
+    """The calibrations are also written into `folder`. Raises RunError where there is too little to fit on."""
     sources = {_key(one): work.contender(one.name, one.source) for one in reversed(policies)}
     if not sources:
-        return [], {}
+        return Fitted([], {}, {})
     traces = work.run(list(sources.values()), problems)
     folder.mkdir(exist_ok=True)
     fitted, fits = {}, {}
@@ -41,7 +50,8 @@ def fit(
         fitted[key] = folder / f"{contender.name}.toml", calibration
         _write(*fitted[key], report)
         fits[contender.name] = _fit(calibration, report)
-    return [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in policies], fits
+    contenders = [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in policies]
+    return Fitted(contenders, fits, {one.name: traces[sources[_key(one)].name] for one in policies})
 
 
 def _key(policy: NamedPolicy) -> bytes:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from score_local import votes
 from score_local.engine.protocol import Usage
 from score_local.errors import RunError
 from score_local.evaluate import metrics
@@ -24,6 +25,7 @@ from score_local.trace import Attempt, Round, Trace
 from score_local.verifiers.calibration import Quality
 
 REPORT = "report.json"
+Refinements = dict[tuple[bytes, str], Attempt]
 RIGHT, WRONG, UNKNOWN, FAILED = "+", "-", "?", "!"
 
 
@@ -59,8 +61,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A policy. `marks` has a character a problem, in the report's order: + right, - wrong, ? no answer, ! failed.
 
     `same_tokens` is self-consistency at its tokens; None for the rungs of that ladder themselves. The oracle of the
-    summary is SCORE's: the first solution or its refinement, whichever policy had it written, so that neither a shut
-    gate nor a vote moves the ceiling.
+    summary opens the right gates: the first solution, or what stands behind its gate, is right. That is the refinement,
+    whichever policy had it written, or what is elected there; so a shut gate does not lower the ceiling.
     """
 
     name: str
@@ -82,21 +84,26 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     problems: dict[str, str]
 
 
+class PolicyRun(NamedTuple):
+    """What a policy did: its traces in the order of the problems and, where its calibration was fitted, those of the
+    same policy with every gate open."""
+
+    manifest: Manifest
+    traces: Sequence[Trace]
+    opened: Sequence[Trace] = ()
+
+
 def report_of(
-    setup: Setup,
-    fits: Mapping[str, Fit],
-    problems: Sequence[Problem],
-    manifests: Mapping[str, Manifest],
-    traces: Mapping[str, Sequence[Trace]],
+    setup: Setup, fits: Mapping[str, Fit], problems: Sequence[Problem], runs: Mapping[str, PolicyRun]
 ) -> Report:
-    """`traces` are those of each policy, in the order of the problems. Policies that generate least come first."""
-    names = sorted(traces, key=lambda name: (_spent(traces[name]).generated, name))
-    rungs = {name: traces[name] for name in names if _on_ladder(manifests[name].policy)}
-    refined = _refinements((manifests[name], traces[name]) for name in names)
+    """`runs` are by the policies' names. Policies that generate least come first."""
+    names = sorted(runs, key=lambda name: (_spent(runs[name].traces).generated, name))
+    rungs = {name: runs[name].traces for name in names if _on_ladder(runs[name].manifest.policy)}
+    refined = _refinements(runs.values())
     return Report(
         setup=setup,
         fits=dict(fits),
-        results=tuple(_result(name, manifests[name], traces[name], rungs, refined) for name in names),
+        results=tuple(_result(name, runs[name], rungs, refined) for name in names),
         problems={problem.id: _fingerprint(problem) for problem in problems},
     )
 
@@ -120,36 +127,40 @@ def summary_of(policy: Policy, traces: Sequence[Trace]) -> Summary:
     return summarize(traces, threshold=policy.verify.gate, wall_seconds=_spent(traces).seconds)
 
 
-def _result(
-    name: str,
-    manifest: Manifest,
-    traces: Sequence[Trace],
-    rungs: Mapping[str, Sequence[Trace]],
-    refined: Mapping[tuple[bytes, str], Attempt],
-) -> Result:
-    summary, refiner = summary_of(manifest.policy, traces), _refiner(manifest)
-    refinements = [refined.get((refiner, trace.id)) for trace in traces]
-    known = [_as_oracle_sees(trace, refinement) for trace, refinement in zip(traces, refinements, strict=True)]
-    oracle = summary_of(manifest.policy, known).oracle
+def _result(name: str, run: PolicyRun, rungs: Mapping[str, Sequence[Trace]], refined: Refinements) -> Result:
+    policy, behind = run.manifest.policy, _behind_gates(run, refined)
+    summary = summary_of(policy, run.traces)
+    known = [_as_oracle_sees(trace, attempt) for trace, attempt in zip(run.traces, behind, strict=True)]
+    oracle = summary_of(policy, known).oracle
     gain, possible = summary.final.count - summary.initial.count, oracle.ceiling.count - summary.initial.count
     oracle = msgspec.structs.replace(oracle, recovered=metrics.ratio(gain, possible))
     return Result(
         name=name,
-        policy=manifest.policy,
-        adapters=manifest.adapters,
+        policy=policy,
+        adapters=run.manifest.adapters,
         summary=msgspec.structs.replace(summary, oracle=oracle),
-        same_tokens=None if name in rungs else equal_tokens(traces, rungs),
-        doubt=doubt_of(traces, refinements),
-        marks="".join(map(_mark, traces)),
+        same_tokens=None if name in rungs else equal_tokens(run.traces, rungs),
+        doubt=doubt_of(run.traces, behind),
+        marks="".join(map(_mark, run.traces)),
     )
 
 
-def _refinements(runs: Iterable[tuple[Manifest, Sequence[Trace]]]) -> dict[tuple[bytes, str], Attempt]:
-    """The refinement of each first solution, whichever policy had it written, by who wrote it and the problem."""
+def _behind_gates(run: PolicyRun, refined: Refinements) -> list[Attempt | None]:
+    """What an open gate puts in the place of each first solution: its refinement, whichever policy had it written, or
+    the answer that is elected there; None where it is not known."""
+    if run.manifest.policy.method not in ("refine-then-vote", "budget"):
+        return [refined.get((_refiner(run.manifest), trace.id)) for trace in run.traces]
+    opened = {trace.id: trace for trace in run.opened}
+    found = [opened.get(trace.id, trace) for trace in run.traces]
+    return [Attempt("", votes.chosen(trace)) if trace.candidates else None for trace in found]
+
+
+def _refinements(runs: Iterable[PolicyRun]) -> Refinements:
+    """The refinement of each first solution, by who wrote it and the problem."""
     return {
-        (_refiner(manifest), trace.id): trace.rounds[0].refinement
-        for manifest, traces in runs
-        for trace in traces
+        (_refiner(run.manifest), trace.id): trace.rounds[0].refinement
+        for run in runs
+        for trace in (*run.traces, *run.opened)
         if trace.rounds and trace.rounds[0].refinement
     }
 
@@ -161,11 +172,11 @@ def _refiner(manifest: Manifest) -> bytes:
     return msgspec.json.encode((policy.seed, policy.thinking, policy.solve, policy.refine.sampling, adapters))
 
 
-def _as_oracle_sees(trace: Trace, refinement: Attempt | None) -> Trace:
-    """The first solution, and its refinement whichever policy had it written: SCORE's oracle knows no votes."""
+def _as_oracle_sees(trace: Trace, behind: Attempt | None) -> Trace:
+    """The first solution and what stands behind its gate, whether that was opened or not."""
     if trace.initial is None:
         return trace
-    rounds = (Round(None, (), refinement=refinement),)
+    rounds = (Round(None, (), refinement=behind),)
     return msgspec.structs.replace(
         trace, rounds=rounds, answer=trace.initial_answer, final_correct=trace.initial_correct
     )

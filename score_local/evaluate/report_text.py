@@ -19,8 +19,9 @@ NOTES = """\
 - A problem counts as right only where its answer was read and equals the gold answer; unknown and failed are not right.
 - Intervals are 95%: Wilson for shares, Newcombe for paired differences, bootstrap over problems where tokens are
   compared. p is McNemar's, exact and two-sided. The difference is that of the final to the first, greedy answer.
-- *Ceiling*: the first solution or its refinement is right, whichever policy had it written; what a perfect verifier
-  would reach. *Recovered*: the share of that gain; votes are not bound by it.
+- *Ceiling*: the first solution, or what stands behind its gate, is right: what a perfect verifier would reach. Behind
+  the gate stands the refinement, whichever policy had it written; with refine-then-vote and budget it is what is
+  elected when every gate is open. *Recovered*: the share of the gain up to there; other votes are not bound by it.
 - The verifier's measures are of P(incorrect) on first solutions; positive is *incorrect*. F1 and balanced accuracy are
   at the policy's threshold.
 - *Self-consistency at the same tokens*: interpolated between the two numbers of samples whose generated tokens enclose

@@ -13,11 +13,11 @@ from score_local.engine.protocol import Usage
 from score_local.errors import RunError
 from score_local.evaluate import compare, report_plots, report_text
 from score_local.evaluate.gate import GatePoint
-from score_local.evaluate.report import REPORT, Fit, Report, Setup, read_report, report_of
+from score_local.evaluate.report import REPORT, Fit, PolicyRun, Report, Setup, read_report, report_of
 from score_local.policy import Policy, Refine, Verify
 from score_local.problem import Problem
 from score_local.runs import FileHash, Manifest
-from score_local.trace import Trace
+from score_local.trace import Candidate, Trace
 from score_local.verifiers.calibration import Quality
 from tests.evaluate.runs import GOLD, failed, trace
 
@@ -69,8 +69,13 @@ def report(setup: Setup = SETUP) -> Report:
     always = [trace(str(i), a, 0.9, b) for i, (a, b) in enumerate(zip(first, second, strict=True))]
     runs = {"solve": spent(100, solved("++----")), "gated": spent(140, gated), "always": spent(200, always)}
     policies = {"solve": SOLVE, "gated": GATED, "always": ALWAYS}
-    manifests = {name: Manifest(model=MODEL, prompts="", policy=policies[name], context=2048) for name in policies}
-    return report_of(setup, {"gated": FIT}, problems(6), manifests, runs)
+    return report_of(
+        setup, {"gated": FIT}, problems(6), {name: PolicyRun(made(policies[name]), runs[name]) for name in runs}
+    )
+
+
+def made(policy: Policy, **adapters: FileHash) -> Manifest:
+    return Manifest(model=MODEL, adapters=adapters, prompts="", policy=policy, context=2048)
 
 
 def test_policies_come_by_their_tokens_with_their_marks() -> None:
@@ -90,23 +95,36 @@ def test_the_ceiling_is_the_same_for_all() -> None:
 
 
 def test_a_refinement_by_another_refiner_is_not_lent() -> None:
-    found = report()
-    manifests = {
-        "solve": Manifest(model=MODEL, prompts="", policy=SOLVE, context=2048),
-        "always": Manifest(
-            model=MODEL, adapters={"refiner": FileHash("r", "01")}, prompts="", policy=ALWAYS, context=2048
-        ),
+    refined = [trace("0", "7", 0.9, "7"), trace("1", "6", 0.9, "7")]
+    runs = {
+        "solve": PolicyRun(made(SOLVE), solved("+-")),
+        "always": PolicyRun(made(ALWAYS, refiner=FileHash("r", "01")), refined),
     }
-    runs = {"solve": solved("+-"), "always": [trace("0", "7", 0.9, "7"), trace("1", "6", 0.9, "7")]}
-    found = report_of(SETUP, {}, problems(2), manifests, runs)
+    found = report_of(SETUP, {}, problems(2), runs)
     ceilings = {result.name: result.summary.oracle.ceiling.count for result in found.results}
     assert ceilings == {"solve": 1, "always": 2}
 
 
+def voted(name: str, initial: str, *others: str, p: float | None = None) -> Trace:
+    """A gate behind which answers vote; not opened where there are none."""
+    gated = trace(name, initial, p)
+    candidates = tuple(Candidate("sample", answer, 1.0) for answer in others)
+    return msgspec.structs.replace(gated, method="refine-then-vote", candidates=candidates)
+
+
+def test_the_ceiling_of_a_vote_is_what_is_elected_behind_every_gate() -> None:
+    manifest = made(Policy(method="refine-then-vote", verify=Verify(verifiers=("self",))))
+    gated = [voted("0", "7", p=0.1), voted("1", "6", p=0.1), voted("2", "6", "7", "7", "6", p=0.9)]
+    opened = [voted("0", "7", "6"), voted("1", "6", "7"), voted("2", "6", "7", "7", "6"), voted("apart", "7")]
+    (shut,) = report_of(SETUP, {}, problems(3), {"vote": PolicyRun(manifest, gated)}).results
+    assert (shut.summary.oracle.ceiling.count, shut.summary.oracle.missing) == (2, 1)
+    (known,) = report_of(SETUP, {}, problems(3), {"vote": PolicyRun(manifest, gated, opened)}).results
+    assert (known.summary.oracle.ceiling.count, known.summary.oracle.missing) == (3, 0)
+
+
 def test_what_is_unknown_or_failed_has_its_own_mark() -> None:
-    manifest = {"solve": Manifest(model=MODEL, prompts="", policy=SOLVE, context=2048)}
-    runs = {"solve": [trace("0", "7"), trace("1", "6"), trace("2", None, refinement=None), failed("3")]}
-    (result,) = report_of(SETUP, {}, problems(4), manifest, runs).results
+    traces = [trace("0", "7"), trace("1", "6"), trace("2", None, refinement=None), failed("3")]
+    (result,) = report_of(SETUP, {}, problems(4), {"solve": PolicyRun(made(SOLVE), traces)}).results
     assert result.marks == "+-?!" and result.summary.final.n == 4
 
 
@@ -164,8 +182,8 @@ def test_pictures_are_png() -> None:
 
 
 def small(marks: str, start: int = 0) -> Report:
-    manifest = {"solve": Manifest(model=MODEL, prompts="", policy=SOLVE, context=2048)}
-    return report_of(SETUP, {}, problems(len(marks), start), manifest, {"solve": solved(marks, start)})
+    run = PolicyRun(made(SOLVE), solved(marks, start))
+    return report_of(SETUP, {}, problems(len(marks), start), {"solve": run})
 
 
 def test_two_reports_are_paired_where_the_problems_are_the_same() -> None:
