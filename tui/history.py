@@ -81,7 +81,11 @@ class History:
         """The turns of a conversation in their order. Raises HistoryError."""
         with self._reading() as database:
             rows = database.execute("SELECT body FROM turns WHERE conversation = ? ORDER BY number", (key,)).fetchall()
-        return [msgspec.json.decode(body, type=Turn) for (body,) in rows]
+        try:
+            return [msgspec.json.decode(body, type=Turn) for (body,) in rows]
+        except msgspec.DecodeError as error:
+            what = f"a turn of this conversation cannot be read: {error}"
+            raise HistoryError(what, str(self.path), "Did a newer score-local write it?") from error
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

@@ -166,6 +166,18 @@ def test_a_newer_programs_history_is_left_alone(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_turn_that_cannot_be_read_is_told_and_the_others_are_there(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.db")
+    good, bad = history.create().id, history.create().id
+    for key in (good, bad):
+        history.save_turn(Turn(id=new_id(), conversation=key, question="question"))
+    history._connection.execute("UPDATE turns SET body = '{\"id\": 7}' WHERE conversation = ?", (bad,))
+    with pytest.raises(HistoryError, match="cannot be read"):
+        history.turns(bad)
+    assert len(history.turns(good)) == 1 and len(history.search("question")) == 2
+    history.close()
+
+
 def test_an_old_sqlite_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
     with pytest.raises(HistoryError, match=r"3\.34\.0 is needed"):
