@@ -41,7 +41,7 @@ def _train(options: argparse.Namespace, recipe: Recipe, folder: Any) -> bool:
     from score_local.train.view import view_of
 
     memory.use_threads(options.threads)
-    examples = data.read_data(Path(options.data), options.role, recipe.limit)
+    examples = data.read_data(list(map(Path, options.data)), options.role, recipe.limit)
     job = session.prepare(options.role, examples, base.open_base(options.base, fetch=options.fetch), recipe)
     with interrupts(lambda: None, _give_up) as seen, view_of(job.task.name) as view:
         return session.train(job, folder, view.tell, lambda: seen.count > 0)

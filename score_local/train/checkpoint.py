@@ -44,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     role: Role
     base: str
     base_sha256: str | None
-    data: str
+    data: tuple[str, ...]
     data_sha256: str
     prompts: str
     recipe: Recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,31 +18,53 @@ EXPORT = "Export it: score-local collect ... --stage export"
 
 
 class TrainingData(msgspec.Struct, frozen=True):
-    """The examples of a role; `name` and `sha256` are those of the file they came from."""
+    """The examples of a role. `names` are those of the files or folders they came from; `sha256` is over the files."""
 
-    name: str
+    names: tuple[str, ...]
     sha256: str
     train: list[Example]
     dev: list[Example]
 
 
-def read_data(path: Path, role: Role, limit: int = 0) -> TrainingData:
-    """Reads a JSONL file of examples, a dataset folder, or the collection that holds one; of the training examples the
-    first `limit` (0: all). Raises InputError."""
+def read_data(paths: Sequence[Path], role: Role, limit: int = 0) -> TrainingData:
+    """Reads JSONL files of examples, dataset folders, or collections that hold one; of the training examples the first
+    `limit` (0: all). Raises InputError."""
+    digest, rows = hashlib.sha256(), dict[tuple[str, str], Example]()
+    for path in paths:
+        content = _content(path, role)
+        digest.update(content)
+        rows |= {(row.id, row.target): row for row in _examples(content, str(path), role)}
+    splits = {split: [row for row in rows.values() if row.split == split] for split in ("train", "dev")}
+    where = ", ".join(map(str, paths))
+    for split, found in splits.items():
+        if not found:
+            more = "Collect more questions" if split == "train" else "Export with a larger --dev-share"
+            raise InputError(f"holds no {split} example for a {role}", where, more)
+    _require_apart(splits["train"], splits["dev"], where)
+    names = tuple(path.resolve().name for path in paths)
+    return TrainingData(names, digest.hexdigest(), splits["train"][: limit or None], splits["dev"])
+
+
+def _content(path: Path, role: Role) -> bytes:
     file = _file_of(path, role)
     try:
         content = file.read_bytes()
     except OSError as error:
         raise InputError(error.strerror or str(error), str(file), EXPORT) from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    _require_whole(file, sha256)
-    rows = [_decode(line, f"{file}:{number}", role) for number, line in enumerate(content.splitlines(), 1)]
-    splits = {split: [row for row in rows if row.split == split] for split in ("train", "dev")}
-    for split, found in splits.items():
-        if not found:
-            more = "Collect more questions" if split == "train" else "Export with a larger --dev-share"
-            raise InputError(f"holds no {split} example for a {role}", str(file), more)
-    return TrainingData(file.name, sha256, splits["train"][: limit or None], splits["dev"])
+    _require_whole(file, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _examples(content: bytes, where: str, role: Role) -> list[Example]:
+    return [_decode(line, f"{where}:{number}", role) for number, line in enumerate(content.splitlines(), 1)]
+
+
+def _require_apart(train: Sequence[Example], dev: Sequence[Example], where: str) -> None:
+    """Raises InputError where a problem is trained on and measured with."""
+    both = sorted({row.problem for row in train} & {row.problem for row in dev})
+    if both:
+        what = f"{len(both)} problems are in both splits, the first is {both[0]!r}"
+        raise InputError(what, where, "Export them with the same --dev-share")
 
 
 def _file_of(path: Path, role: Role) -> Path:

@@ -10,7 +10,9 @@ ROLES = ("refiner", "verifier", "solver")
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """What is not given is None: the recipe holds the defaults."""
     command.add_argument("role", choices=ROLES, help="what to train")
-    command.add_argument("data", metavar="DATA", help="a collection, the dataset in it, or a JSONL file of examples")
+    command.add_argument(
+        "data", nargs="+", metavar="DATA", help="collections, the datasets in them, or JSONL files of examples"
+    )
     command.add_argument("--base", required=True, metavar="B", help="a folder, a GGUF, a catalogue name or a hub id")
     command.add_argument("--out", metavar="DIR", help="the adapter's folder (default: adapters/ROLE)")
     command.add_argument("--resume", action="store_true", help="go on where it stopped; begins it if there is none")

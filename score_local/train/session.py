@@ -53,7 +53,7 @@ class Job:
             role=self.role,
             base=self.base.name,
             base_sha256=self.base.sha256,
-            data=self.data.name,
+            data=self.data.names,
             data_sha256=self.data.sha256,
             prompts=prompts.fingerprint(),
             recipe=self.recipe,
@@ -155,6 +155,6 @@ def _card(job: Job, training: Training, network: Network, prefixes: Prefixes) ->
         base_sha256=job.base.sha256,
         prompts=prompts.fingerprint(),
         calibration=calibration,
-        data={"file": job.data.name, "sha256": job.data.sha256, "train": len(job.train), "dev": len(job.dev)},
+        data={"from": job.data.names, "sha256": job.data.sha256, "train": len(job.train), "dev": len(job.dev)},
         metrics=measured | {f"base_{task.name}": state.base.metric, "base_loss": state.base.loss},
     )

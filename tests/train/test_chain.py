@@ -92,7 +92,7 @@ def test_what_training_measured_is_what_llama_cpp_says(base: Path, model: Path, 
     rows = examples("verifier", 6, 4)
     data, out = write_examples(tmp_path / "verifier.jsonl", rows), tmp_path / "verifier"
     recipe = load_recipe("verifier", None, {"adapter.kind": kind, "adapter.rank": 4, "context": 4096, **QUICK})
-    job = prepare("verifier", read_data(data, "verifier"), Base("tiny", base, None), recipe)
+    job = prepare("verifier", read_data([data], "verifier"), Base("tiny", base, None), recipe)
     with open_folder(out, resume=False) as folder:
         assert train(job, folder, lambda event, steps: None, lambda: False)
     assert convert_cli.main(["lora", str(out), "--base", str(base), "--out", str(out / "v.gguf"), "--type", "f32"]) == 0

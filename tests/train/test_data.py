@@ -12,10 +12,26 @@ from tests.train.examples import examples, write_examples
 
 
 def test_a_file_is_read_by_split(tmp_path: Path) -> None:
-    file = write_examples(tmp_path / "verifier.jsonl", examples("verifier", 5, 3))
-    data = read_data(file, "verifier")
-    assert (len(data.train), len(data.dev), data.name) == (5, 3, "verifier.jsonl")
-    assert [row.id for row in read_data(file, "verifier", limit=2).train] == ["p0/0", "p0/1"]
+    file = write_examples(tmp_path / "verifier.jsonl", examples("verifier", 6, 2))
+    data = read_data([file], "verifier")
+    assert (len(data.train), len(data.dev), data.names) == (6, 2, ("verifier.jsonl",))
+    assert [row.id for row in read_data([file], "verifier", limit=2).train] == ["p0/0", "p0/1"]
+
+
+def test_several_files_are_one_and_repeats_count_once(tmp_path: Path) -> None:
+    rows = examples("verifier", 6, 2)
+    one, other = write_examples(tmp_path / "a.jsonl", rows[:4]), write_examples(tmp_path / "b.jsonl", rows[2:])
+    data = read_data([one, other], "verifier")
+    assert [*data.train, *data.dev] == rows
+    assert data.names == ("a.jsonl", "b.jsonl")
+    assert data.sha256 != read_data([other, one], "verifier").sha256
+
+
+def test_a_problem_is_not_trained_on_and_measured_with(tmp_path: Path) -> None:
+    rows = examples("verifier", 4, 2)
+    leaked = msgspec.structs.replace(rows[0], id="again", split="dev")
+    with pytest.raises(InputError, match="1 problems are in both splits, the first is 'p0'"):
+        read_data([write_examples(tmp_path / "v.jsonl", [*rows, leaked])], "verifier")
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -29,22 +45,22 @@ def test_bad_files(tmp_path: Path) -> None:
     ]
     for content, told in cases:
         with pytest.raises(InputError, match=told):
-            read_data(write_examples(tmp_path / "refiner.jsonl", content), "refiner")
+            read_data([write_examples(tmp_path / "refiner.jsonl", content)], "refiner")
 
 
 def test_a_line_that_is_no_example_is_named(tmp_path: Path) -> None:
     file = write_examples(tmp_path / "solver.jsonl", examples("solver", 2, 1))
     file.write_bytes(file.read_bytes() + b'{"id": 3}\n')
     with pytest.raises(InputError, match=r"solver\.jsonl:4: no training example"):
-        read_data(file, "solver")
+        read_data([file], "solver")
 
 
 def test_an_interrupted_export_is_refused(tmp_path: Path) -> None:
     write_examples(tmp_path / "solver.jsonl", examples("solver", 2, 1))
     with pytest.raises(InputError, match=r"has no dataset\.json.*interrupted"):
-        read_data(tmp_path, "solver")
+        read_data([tmp_path], "solver")
 
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        read_data(tmp_path / "none.jsonl", "solver")
+        read_data([tmp_path / "none.jsonl"], "solver")
