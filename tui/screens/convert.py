@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Label, Log, ProgressBar, Static
 
 from score_local.catalog import resolve, resolve_base
-from score_local.errors import UserError
+from score_local.errors import ModelError, UserError
 from tui.convert_job import ConvertJob, Order, Outcome
 from tui.literal import literal
 from tui.screens.models import ModelChoice
@@ -209,7 +209,12 @@ class ConvertScreen(Screen[ModelChoice | None]):
 def _findings(order: Order) -> list[Rule]:
     from convert.check import check  # half a second: llama.cpp's library
 
-    return check(order.adapter, resolve_base(order.base), out=order.out)
+    try:
+        base = resolve_base(order.base)
+    except ModelError as error:
+        fetch = f"In a shell: score-convert check {order.adapter} --base {order.base} --fetch"
+        raise ModelError(error.what, error.where, fetch if "--fetch" in error.next else error.next) from error
+    return check(order.adapter, base, out=order.out)
 
 
 def _finding(rule: Rule) -> str:

@@ -125,6 +125,7 @@ def test_a_changed_field_asks_for_another_check(monkeypatch: pytest.MonkeyPatch)
     [
         ("none", "none", "no such base model"),
         ("none", "smollm2-135m", "adapter_config.json"),
+        ("none", "owner/model", "In a shell: score-convert check none --base owner/model --fetch"),
         ("", "smollm2-135m", "Name an adapter"),
         ("refiner", "", "Name an adapter"),
     ],
