@@ -9,19 +9,18 @@ import asyncio
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from score_local.engine.protocol import Generate, Message, Reply
 from score_local.engine.scripted import ScriptedEngine
-from score_local.helpers import NO_HELPERS
-from score_local.policy import Policy
 from tests.tui.chat import Chat, chat
-from tests.tui.terminal import READY, REPLY, Terminal
-from tui import work
+from tests.tui.terminal import END, LINE, READY, Terminal, reply
 from tui.records import Turn
-from tui.session import Ended, Grew, News, Session
+from tui.session import Grew
 from tui.widgets.card import Card
 
 RATE = 200.0  # tokens/s of the scripted engine
@@ -51,10 +50,8 @@ def first_paint(folder: Path) -> float:
 
 def streaming(folder: Path, keys: int = 60) -> Streaming:
     """Types while a reply streams, and cancels it."""
-    terminal = Terminal("-m", "tests.tui.terminal", str(folder), str(RATE))
+    terminal = _app(folder, TOKENS)
     try:
-        terminal.until(b"threshold")
-        time.sleep(1)
         terminal.write(b"hi\r")
         terminal.until(b"abc")
         waits = []
@@ -76,7 +73,7 @@ def long_reply(folder: Path) -> list[float]:
     async def act(app: Chat) -> None:
         card = Card(Turn(id="long", conversation="c", kind="chat", question="?"), 0.5)
         await app.screen.query_one("#thread").mount(card)
-        words = REPLY.split(" ")
+        words = reply(TOKENS).split(" ")
         for part in range(PARTS):
             began = time.process_time()
             for start in range(part * TOKENS // PARTS, (part + 1) * TOKENS // PARTS, 25):
@@ -89,40 +86,42 @@ def long_reply(folder: Path) -> list[float]:
     return spent
 
 
-def engine_rate(folder: Path, shown: bool, tokens: int = 600) -> float:
-    """Tokens/s that the scripted engine reaches, with its words drawn or thrown away."""
-    reply = " ".join(REPLY.split(" ")[:tokens])
-    if not shown:
-        return asyncio.run(_unseen(reply, tokens))
-    rates: list[float] = []
-
-    async def act(app: Chat) -> None:
-        began = time.monotonic()
-        await app.ask("hello")
-        rates.append(tokens / (time.monotonic() - began))
-
-    chat(folder, act, lambda request: reply, rate=RATE)
-    return rates[0]
-
-
-async def _unseen(reply: str, tokens: int) -> float:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def post(news: News) -> None:
-        if isinstance(news, Ended):
-            loop.call_soon_threadsafe(ended.set)
-
-    engine = ScriptedEngine(lambda request: reply, rate=RATE)
-    turn = Turn(id="t", conversation="c", kind="chat", question="hello")
+def engine_rate(folder: Path, tokens: int = 2000) -> tuple[float, float]:
+    """Tokens/s that the scripted engine reaches with nobody looking, and with the app."""
+    alone = ScriptedEngine(lambda request: reply(tokens), rate=RATE)
+    listener = Unseen()
     began = time.monotonic()
-    Session(
-        turn, lambda tell: work.replying("hello", Policy(), ()), engine, NO_HELPERS, save=lambda turn: None, post=post
-    )
-    await ended.wait()
-    rate = tokens / (time.monotonic() - began)
-    engine.close()
-    return rate
+    alone.submit(Generate((Message("user", "hi"),)), listener)
+    listener.ended.wait()
+    unseen = tokens / (time.monotonic() - began)
+    alone.close()
+    terminal = _app(folder, tokens)
+    try:
+        terminal.write(b"hi\r")
+        terminal.until(LINE[:3].encode())
+        return unseen, tokens / terminal.until(END.encode())
+    finally:
+        terminal.close()
+
+
+class Unseen:
+    """A listener that only hears when it is over."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def token(self, text: str) -> None: ...
+
+    def done(self, reply: Reply) -> None:
+        self.ended.set()
+
+
+def _app(folder: Path, tokens: int) -> Terminal:
+    """The app in a terminal, with its model loaded."""
+    terminal = Terminal("-m", "tests.tui.terminal", str(folder), str(RATE), str(tokens))
+    terminal.until(b"threshold")
+    time.sleep(1)
+    return terminal
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -141,7 +140,7 @@ def main() -> None:
         print(f"cancel                {1000 * typed.cancel:.0f} ms")
         parts = long_reply(folder)
         print(f"10,000 tokens, fifths {', '.join(f'{part:.2f}' for part in parts)} s of processor time")
-        alone, shown = engine_rate(folder, False), engine_rate(folder, True)
+        alone, shown = engine_rate(folder)
         print(f"engine                {alone:.1f} tokens/s unseen, {shown:.1f} shown: {1 - shown / alone:.1%} lost")
 
 

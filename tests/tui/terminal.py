@@ -19,9 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 READY = b"Enter sends"
-REPLY = (
-    "abc def ghi jkl abc def ghi jkl abc def\n" * 1000
-)  # the letters from n on are for keys that are typed meanwhile
+LINE = "abc def ghi jkl abc def ghi jkl abc def\n"  # ten tokens; the letters from n on are for keys typed meanwhile
+END = "Q.E.D."
 
 
 class Terminal:
@@ -86,8 +85,12 @@ class Terminal:
         os.close(self._file)
 
 
-def main(folder: Path, rate: float) -> None:
-    """The app over a scripted engine that talks for a long time."""
+def reply(tokens: int) -> str:
+    return LINE * (tokens // 10) + END
+
+
+def main(folder: Path, rate: float, tokens: int) -> None:
+    """The app over a scripted engine that says so many tokens."""
     from score_local.engine.scripted import ScriptedEngine
     from score_local.policy import Policy
     from tui.app import Setup, run
@@ -98,7 +101,7 @@ def main(folder: Path, rate: float) -> None:
         History(folder / "history.db"),
         Policy(),
         folder / "policy.toml",
-        lambda model, adapters: ScriptedEngine(lambda request: REPLY, rate=rate),
+        lambda model, adapters: ScriptedEngine(lambda request: reply(tokens), rate=rate),
         2048,
         str(folder / "model.gguf"),
     )
@@ -106,4 +109,4 @@ def main(folder: Path, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]))
+    main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
