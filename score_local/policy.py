@@ -85,7 +85,7 @@ class Vote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what the budget method may generate, and `confidence` how sure of the leader it must be to stop before that.
     """
 
-    samples: Positive = 8
+    samples: Annotated[int, msgspec.Meta(ge=0)] = 8
     wave: Positive = 4
     initial: Weight = 1.0
     refinement: Weight = 1.0

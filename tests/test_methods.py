@@ -134,6 +134,12 @@ def test_what_was_drawn_for_the_verdict_votes_and_is_not_drawn_again() -> None:
     assert model.count("sample") == 2 and model.count("refine") == 0
 
 
+def test_programs_may_vote_without_samples() -> None:
+    model = Model("5", program="4")
+    trace = run(model, policy("refine-then-vote", "program", when="never", samples=0, program=2))
+    assert (trace.answer, model.count("sample"), trace.usage.generated) == ("4", 0, 20)
+
+
 def test_a_vote_can_be_decided_again_with_another_threshold() -> None:
     trace = run(Model("5", ["4"] * 8, verdicts=[TRUST]), policy("refine-then-vote", when="always"))
     assert (trace.answer, trace.triggered) == ("5", False)
