@@ -20,7 +20,7 @@ from score_local.trace import Attempt, Signal, Trace
 from score_local.verifiers.combine import ORACLE
 
 FitOn = Literal["half", "other-half", "all"]
-LEAST_PER_CLASS = 20
+LEAST_PER_CLASS = 10
 LEAST_PER_SIGNAL = 5
 
 

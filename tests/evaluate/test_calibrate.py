@@ -106,7 +106,7 @@ def test_the_safety_rule_turns_refinement_off() -> None:
 
 # (what is wrong with the run, the words that say so)
 REFUSALS = [
-    (traces(60), "needs at least 20 right and 20 incorrect"),
+    (traces(24), "needs at least 10 right and 10 incorrect"),
     ([t for t in traces(300) if t.initial_correct], "add problems with incorrect solutions"),
     ([msgspec.structs.replace(t, gold=None) for t in traces(20)], "has a gold answer and a solution"),
     (

@@ -104,9 +104,9 @@ REFUSED = [
     (("sums.jsonl", "--out", "out", "--policies", "solve,solve.toml"), "the policy 'solve' comes twice"),
     (
         ("sums.jsonl", "--out", "out", "--policies", "refine-self-fitted", "--limit", "30"),
-        "needs at least 20 right and",
+        "needs at least 10 right and",
     ),
-    (("one-class.jsonl", "--out", "out", "--policies", "refine-self-fitted"), "With one class|needs at least 20 right"),
+    (("one-class.jsonl", "--out", "out", "--policies", "refine-self-fitted"), "With one class|needs at least 10 right"),
     (("sums.jsonl", "--out", "sums.jsonl", "--policies", "solve"), "cannot be written"),
 ]
 
