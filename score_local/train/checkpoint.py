@@ -112,6 +112,7 @@ class Folder:
         """PEFT's two files. Raises RunError."""
         config.alora_invocation_tokens = list(invocation) or None
         config.inference_mode = True
+        config.target_modules = sorted(config.target_modules or ())  # a set has another order in every process
         write_whole(self.path / WEIGHTS, save({name: factors[name].contiguous() for name in sorted(factors)}))
         try:
             config.save_pretrained(str(self.path))
