@@ -6,6 +6,7 @@ The first screen is painted before anything heavy is imported: models are loaded
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import signal
 import sys
@@ -89,6 +90,7 @@ class ScoreApp(App[None]):
         """What the first problem needs, while the person still reads the first screen."""
         for name in LATER:
             importlib.import_module(name)
+        gc.freeze()  # or each full collection walks through all modules, and holds up the keys for 40 ms
 
     async def on_unmount(self) -> None:
         await asyncio.to_thread(self.services.close)

@@ -25,7 +25,7 @@ from score_local.trace import Trace
 from tui.records import Phase, Turn
 
 log = logging.getLogger("tui.session")
-PAUSE = 0.04  # seconds between what was shown and the next message
+PAUSE = 0.08  # seconds between what was shown and the next message
 SHOWN = ("solve", "refine")  # phases whose text is shown as it comes; of the others, only their number of tokens
 
 Result = Union[Trace, Completion]

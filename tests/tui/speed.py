@@ -24,7 +24,8 @@ from tui.session import Grew
 from tui.widgets.card import Card
 
 RATE = 200.0  # tokens/s of the scripted engine
-KEYS = b"nopqrstuvwxyz"
+KEYS = b"@#~{}&"  # what else on the screen never shows
+BACKSPACE = b"\x7f"
 TOKENS = 10_000
 PARTS = 5
 
@@ -60,6 +61,7 @@ def streaming(folder: Path, keys: int = 60) -> Streaming:
             key = KEYS[i % len(KEYS) :][:1]
             terminal.write(key)
             waits.append(terminal.until(key))
+            terminal.write(BACKSPACE)  # or the next time that the line is drawn would show it again
         terminal.write(b"\x03")
         return Streaming(waits, terminal.until(b"cancelled"))
     finally:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 READY = b"Enter sends"
-LINE = "abc def ghi jkl abc def ghi jkl abc def\n"  # ten tokens; the letters from n on are for keys typed meanwhile
+LINE = "abc def ghi jkl abc def ghi jkl abc def\n"  # nine words
 END = "Q.E.D."
 
 
@@ -86,7 +86,7 @@ class Terminal:
 
 
 def reply(tokens: int) -> str:
-    return LINE * (tokens // 10) + END
+    return LINE * (tokens // 9) + END
 
 
 def main(folder: Path, rate: float, tokens: int) -> None:

@@ -26,7 +26,7 @@ class Actions(Horizontal):
     """Shown on a problem that has a solution."""
 
     DEFAULT_CSS = """
-    Actions { height: 1; display: none; }
+    Actions { height: 1; }
     Actions > Button { min-width: 1; margin-right: 1; }
     """
 
@@ -41,7 +41,7 @@ class Actions(Horizontal):
             yield Button(Content(label), name=what, compact=True)
 
     def show(self, turn: Turn) -> None:
-        self.display = turn.kind == "problem" and turn.state != "running"
+        self.set_class(turn.kind == "problem" and turn.state != "running", "-told")
         solved = turn.trace is not None and turn.trace.initial is not None
         for button in self.query(Button):
             button.disabled = not solved and button.name in ("accept", "refine", "hint")

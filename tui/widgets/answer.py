@@ -17,10 +17,10 @@ _LARGE = re.compile(r"[-+0-9.,:/%$€£]{1,14}")
 
 
 class Answer(Vertical):
-    """Hidden until there is something to say."""
+    """Hidden by its card until there is something to say."""
 
     DEFAULT_CSS = """
-    Answer { height: auto; display: none; }
+    Answer { height: auto; }
     Answer > Digits { width: 1fr; height: 3; text-style: bold; color: $text-success; display: none; }
     Answer > .words { height: auto; text-style: bold; color: $text-success; }
     Answer > .origin { height: auto; color: $text-muted; }
@@ -34,7 +34,7 @@ class Answer(Vertical):
 
     def show(self, turn: Turn) -> None:
         assert turn.trace is not None
-        self.display = True
+        self.add_class("-told")
         answer = one_line(turn.answer, 200) if turn.answer else "unknown"
         large = bool(_LARGE.fullmatch(answer)) and not self.app.has_class("-ascii")
         self.set_class(turn.answer is None, "-unknown")

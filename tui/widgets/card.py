@@ -41,9 +41,10 @@ class Card(Vertical, can_focus=True):
     Card:focus-within { border-left: outer $primary; }
     Card.-failed, Card.-cancelled { border-left: outer $error; }
     Card > .question { height: auto; text-style: bold; }
-    Card > .body { height: auto; }
-    Card .error { height: auto; color: $text-error; display: none; }
-    Card.-folded > .body { display: none; }
+    Card > .error, Card > Answer, Card > Actions { display: none; }
+    Card > .-told { display: block; }
+    Card > .error { height: auto; color: $text-error; }
+    Card.-folded > PhaseBox, Card.-folded > .-told { display: none; }
     """
     BINDINGS = [
         Binding("enter,space", "fold", "Fold"),
@@ -86,8 +87,7 @@ class Card(Vertical, can_focus=True):
     async def _open(self) -> None:
         """What is under the question, made when it is first unfolded: a long conversation opens at once."""
         if not self.folded and not self._opened:
-            error = Static(classes="error", markup=False)
-            await self.mount(Vertical(Answer(), error, Actions(), classes="body"))
+            await self.mount_all([Answer(), Static(classes="error", markup=False), Actions()])
             self._opened = True
         self.show(self.turn)
 
@@ -159,7 +159,7 @@ class Card(Vertical, can_focus=True):
     def _show_error(self, turn: Turn) -> None:
         words = {"failed": turn.error or "failed", "cancelled": "cancelled", "running": "", "done": ""}[turn.state]
         error = self.query_one(".error", Static)
-        error.display = bool(words)
+        error.set_class(bool(words), "-told")
         error.update(Content(literal(words)))
 
     # -- what is being written --------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Card(Vertical, can_focus=True):
             heading = self._headings()[name] + (f" {int(number) + 1}" if number not in ("", "0") else "")
             body = {"verdict": VerdictView, "votes": VotesView}.get(name, Prose)()
             self._boxes[key] = PhaseBox(key, heading, body, folded=name == "thought")
-            self.query_one(".body").mount(self._boxes[key], before=self.query_one(Answer))
+            self.mount(self._boxes[key], before=self.query_one(Answer))
         return self._boxes[key]
 
     def _headings(self) -> dict[str, str]:

@@ -38,7 +38,8 @@ class Status(Static):
         self._process = psutil.Process()
 
     def tell(self, numbers: Numbers) -> None:
-        self.update(Content("  ").join(Content.assemble(part) for part in self._parts(numbers)))
+        line = Content("  ").join(Content.assemble(part) for part in self._parts(numbers))
+        self.update(line, layout=False)
 
     def _parts(self, numbers: Numbers) -> list[tuple[str, str]]:
         parts = [(f"{numbers.phase} {numbers.pace}", "$text-primary")] if numbers.phase else []
