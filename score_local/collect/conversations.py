@@ -80,13 +80,12 @@ def first_step_messages(kind: AnswerKind, task: CritiqueTask) -> Conversation:
 
 
 def _first_step(task: CritiqueTask) -> Message:
-    # The right solution comes last: a small model repeats what it read last.
+    # What is right comes last: a small model repeats what it read last.
     asked = _filled(
         "first_step",
         question=task.question,
         wrong=numbered(task.wrong),
         correct=numbered(task.correct),
-        answer=task.answer,
         number=str(len(task.wrong)),
     )
     return Message("user", asked)

@@ -2,13 +2,15 @@
 
 A 0.5B model that is asked about each step calls them all correct. What it can do is say what a step should be, once it
 is told which. Where the first wrong step is follows from comparing the numbers that the wrong and the right solution
-come to; the words are the model's. Its correction keeps the steps before, and goes on from what its critique says.
+come to; the words are the model's. The hint ends with the step that should stand there: shown all of it, the model
+leaps to the last calculation, over numbers that the student never had. Its correction keeps the steps before, and goes
+on from what its critique says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from score_local import answers
@@ -38,11 +40,23 @@ def first_wrong_step(question: str, wrong: str, right: str) -> int:
     return len(steps)
 
 
+def hint_for(question: str, so_far: Sequence[str], right: Sequence[str]) -> Sequence[str]:
+    """The steps of the solution `right` up to the first that comes to a number which neither the question states nor
+    the steps `so_far`, whose last is the wrong one, have come to."""
+    *kept, wrong = so_far
+    known = {*_values(_STATED, "\n".join([question, *kept])), *_values(_RESULT, wrong)}
+    for number, step in enumerate(right, 1):
+        if not known.issuperset(_values(_RESULT, step)):
+            return right[:number]
+    return right
+
+
 def critique(key: str, pair: PairTexts, settings: Settings) -> Steps[Critique]:
-    """Asks what the first wrong step should be, and why, with the right solution in view."""
-    steps, right = steps_of(pair.wrong.text), steps_of(pair.correct.text)
-    number = first_wrong_step(pair.problem.question, pair.wrong.text, pair.correct.text)
-    task = conversations.critique_task(pair.problem, steps[:number], pair.wrong_answer, right)
+    """Asks what the first wrong step should be, and why, with the right solution in view as far as that step."""
+    question, steps = pair.problem.question, steps_of(pair.wrong.text)
+    number = first_wrong_step(question, pair.wrong.text, pair.correct.text)
+    hint = hint_for(question, steps[:number], steps_of(pair.correct.text))
+    task = conversations.critique_task(pair.problem, steps[:number], pair.wrong_answer, hint)
     asked = conversations.first_step_messages(pair.problem.kind, task)
     request = Generate(asked, phase="refine", sampling=settings.critique.sampling(settings.seed), prefix=OPENING)
     try:

@@ -260,6 +260,36 @@ def test_a_changed_manifest_is_refused(engines: Engines, monkeypatch: pytest.Mon
     assert len(engines) == opened
 
 
+def test_other_words_for_the_critic_are_taken_until_it_was_asked(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(*COLLECT, "--stage", "sample")
+    monkeypatch.setattr(conversations, "fingerprint", lambda: "other")
+    assert run(*COLLECT, "--resume") == 1 and funnel()["critiques"] == 2, "a sample failed, nothing else"
+    assert json.loads(Path("run/manifest.json").read_text())["asks"] == "other"
+
+
+def test_the_first_wrong_step_is_named_by_default(engines: Engines) -> None:
+    def script(request: Request) -> str | EngineError:
+        if request.phase == "sample":
+            return scripted.script(request)
+        assert isinstance(request, Generate)
+        return (
+            f"{request.prefix} 2 + 2 = 4, for so it is."
+            if "How it goes right" in request.messages[-1].content
+            else (f"{request.prefix}\\boxed{{4}}")
+        )
+
+    engines.script = script
+    run("questions.jsonl", "--out", "run", "--samples", "4", "--dev-share", "0")
+    assert funnel()["rules"] == {} and funnel()["kept"] == 2
+    assert {example.target for example in examples("refiner")} == {
+        "Critique: Step 1 is the first wrong step. It should be 2 + 2 = 4, for so it is.\n"
+        "Corrected solution:\nStep 1: 2 + 2 = 4, for so it is.\n\\boxed{4}"
+    }
+    assert all(example.meta["wrong_step"] == 1 for example in examples("refiner"))
+
+
 def test_a_damaged_manifest_is_one_line(engines: Engines) -> None:
     run()
     Path("run/manifest.json").write_text("{")

@@ -47,6 +47,20 @@ def test_it_is_one_of_the_steps(steps: list[str], question: str, right: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("so_far", "shown", "why"),
+    [
+        (["3 + 4 = 7 apples."], 1, "12 is what they should have come to"),
+        (["3 * 4 = 12.", "12 + 6 = 18."], 2, "12 they have; 6 comes next"),
+        (["It is 18."], 1, "what is wrong is not theirs"),
+        (["3 * 4 = 12.", "12 / 2 = 6.", "12 + 6 = 18."], 3, "they have all numbers: all of it"),
+    ],
+)
+def test_the_hint_ends_with_the_step_that_should_stand_there(so_far: list[str], shown: int, why: str) -> None:
+    right = steps_of(RIGHT)
+    assert first_step.hint_for(QUESTION, so_far, right) == right[:shown], why
+
+
+@pytest.mark.parametrize(
     ("critique", "step"),
     [
         ("Step 1 is the first wrong step. It should be 3 * 4 = 12, because there are 3 bags.", "3 * 4 = 12"),
@@ -74,7 +88,7 @@ def test_the_critic_sees_the_steps_up_to_the_wrong_one_and_then_the_hint() -> No
     assert isinstance(asked, Generate) and asked.prefix == "It should be" and asked.sampling.temperature == 0
     told = asked.messages[-1].content
     assert "Step 2: So 12 + 6 = 18" in told and "It is 18" not in told
-    assert told.index("So 12 + 6 = 18") < told.index("So 12 - 6 = 6")
+    assert told.index("So 12 + 6 = 18") < told.index("He eats 12 / 2 = 6") and "So 12 - 6 = 6" not in told
     with pytest.raises(StopIteration) as end:
         loop.send((Completion("It should be 12 - 6 = 6,\nbecause he eats 6."),))
     expected = Critique(id="p/1+0", feedback=("It should be 12 - 6 = 6, because he eats 6.",), step=2, finish="stop")
