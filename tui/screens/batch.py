@@ -99,7 +99,7 @@ class BatchScreen(Screen[str | None]):
             yield Input("", "runs/<name of the file>", suggester=PathSuggester(), id="folder", compact=True)
         yield Static("", id="told", markup=False)
         yield LiteralTable(COLUMNS, styles=STYLES, id="problems")
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#file").focus()

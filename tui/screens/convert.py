@@ -85,7 +85,7 @@ class ConvertScreen(Screen[ModelChoice | None]):
         yield ProgressBar(total=100, id="progress", show_eta=False)
         yield Static("", id="detail", markup=False)
         yield Static("Enter in a field checks what would fail", id="told", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#adapter").focus()

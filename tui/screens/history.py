@@ -56,7 +56,7 @@ class HistoryScreen(Screen[str | None]):
         yield LiteralTable(COLUMNS, id="conversations")
         yield Static(id="detail", markup=False)
         yield Static(literal(self._history.notice), id="told", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one(LiteralTable).focus()

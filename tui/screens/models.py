@@ -81,7 +81,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
         yield ProgressBar(id="progress", show_eta=True)
         yield Static(id="detail", markup=False)
         yield Static(id="told", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#progress").display = False

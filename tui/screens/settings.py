@@ -43,7 +43,7 @@ class SettingsScreen(Screen[Policy | None]):
                         yield Label(Content(setting.label))
                         yield _widget(setting, value_of(self._policy, setting.key))
         yield Static(id="told", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def action_save(self) -> None:
         try:

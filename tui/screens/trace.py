@@ -37,7 +37,7 @@ class TraceScreen(Screen[Turn | None]):
         yield Label(Content(f"Problem {one_line(name, TITLE_WIDTH)}"), classes="title")
         with VerticalScroll():
             yield Card(self._turn, self._gate)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one(Card).focus()
