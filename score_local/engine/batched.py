@@ -11,6 +11,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from score_local.errors import Cancelled, EngineDied, EngineError, TooLong
 
 log = logging.getLogger("score_local.engine")
 log.addHandler(logging.NullHandler())
+PATIENCE = 60.0  # seconds that a request waits for others that the cache favours
 GROUP_PATIENCE = 32  # steps that one adapter's group may run while another waits
 FOLLOW_UP_WAIT = 0.005  # seconds: whoever got a reply mostly continues it, and finds its stream untouched if quick
 
@@ -159,11 +161,13 @@ class BatchedEngine:
             )
 
     def _place(self) -> None:
-        """Places what waits, in order; one that had better wait for another's prompt lets others pass."""
-        if not self._streams.free:
+        """Places what waits: first whoever finds most of its prompt in a stream, before another takes that stream.
+        One that had better wait for another's prompt lets others pass; one that has waited long goes before all."""
+        if not (self._waiting and self._streams.free):
             return
-        waiting, self._waiting = self._waiting, deque()
-        for job in waiting:
+        now, waiting = time.perf_counter(), self._waiting
+        self._waiting = deque()
+        for job in sorted(waiting, key=lambda job: (now - job.began < PATIENCE, self._streams.missing(job))):
             if not self._streams.place(job):
                 self._waiting.append(job)
 

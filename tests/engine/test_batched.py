@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from score_local.engine.backend import DecodeError, NoRoom, Row
-from score_local.engine.protocol import Completion, Generate, Message, Request, Sampling, Score, Scores
+from score_local.engine.protocol import Completion, Generate, Message, Reply, Request, Sampling, Score, Scores
 from score_local.engine.streams import WORTH_IT
 from score_local.errors import Cancelled, EngineError, TooLong
 from tests.engine.fakes import Ear, FakeBackend, ask, fake_engine
@@ -98,6 +98,36 @@ def test_samples_of_a_problem_pay_for_its_prompt_once() -> None:
     engine.close()
     assert usages[0].reused == 0
     assert all(usage.prompt - usage.reused <= WORTH_IT for usage in usages[1:])
+
+
+def test_a_follow_up_goes_before_a_newcomer_that_waits_longer() -> None:
+    backend = FakeBackend(streams=1)
+    engine, entered, free = fake_engine(backend), threading.Event(), threading.Event()
+    first = ask(engine, Generate(HELLO, sampling=Sampling(max_tokens=4)))
+    assert isinstance(first, Completion)
+    backend.before_decode = lambda: (entered.set(), free.wait(10))  # type: ignore[assignment, return-value]
+    turns = (*HELLO, Message("assistant", first.text, first.tokens), Message("user", "sure?"))
+    ended: list[str] = []
+
+    class Order(Ear):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def done(self, reply: Reply) -> None:
+            ended.append(self.name)
+            super().done(reply)
+
+    ears = {name: Order(name) for name in ("running", "newcomer", "follow-up")}
+    engine.submit(generate(HELLO[0].content, limit=1), ears["running"])
+    assert entered.wait(10)
+    engine.submit(generate("something else entirely", limit=1), ears["newcomer"])
+    engine.submit(Generate(turns, sampling=Sampling(max_tokens=1)), ears["follow-up"])
+    free.set()
+    for ear in ears.values():
+        ear.reply()
+    engine.close()
+    assert ended == ["running", "follow-up", "newcomer"]
 
 
 def test_gaps_between_live_streams_are_closed() -> None:
