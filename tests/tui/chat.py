@@ -97,11 +97,12 @@ def chat(
     rate: float = 0.0,
     open_engine: Callable[[Path, Mapping[str, Path]], Engine] | None = None,
     loaded: bool = True,
+    policy_text: str = POLICY,
     **setup: Any,
 ) -> None:
     """Starts the app with a history and a model in `folder`, waits until it is loaded, and lets `act` do something."""
     model, policy = folder / "model.gguf", folder / "policy.toml"
-    policy.write_text(POLICY)
+    policy.write_text(policy_text)
     if loaded:
         model.write_bytes(b"GGUF")
 

@@ -121,7 +121,7 @@ class Unseen:
 def _app(folder: Path, tokens: int) -> Terminal:
     """The app in a terminal, with its model loaded."""
     terminal = Terminal("-m", "tests.tui.terminal", str(folder), str(RATE), str(tokens))
-    terminal.until(b"threshold")
+    terminal.until(b"model.gguf")
     time.sleep(1)
     return terminal
 

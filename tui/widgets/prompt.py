@@ -110,7 +110,7 @@ class Prompt(TextArea):
                 f"{len(event.text):,} characters are too many. Open them as a file: /open FILE", severity="warning"
             )
             return
-        self.insert(literal(event.text.replace("\r", "\n")))
+        self.insert(literal(event.text.replace("\r\n", "\n").replace("\r", "\n")))
 
     def action_edit(self) -> None:
         """The text in the person's own editor; what was saved there comes back."""

@@ -1,0 +1,38 @@
+"""What the app must reach, on a machine that has time to measure it. `python -m tests.tui.speed` prints the figures."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.tui import speed
+
+busy = pytest.mark.skipif(
+    os.getloadavg()[0] > (os.cpu_count() or 1) / 2, reason="the machine is busy: seconds would measure the others"
+)
+
+
+@busy
+def test_the_first_screen_is_there_at_once(tmp_path: Path) -> None:
+    assert statistics.median(speed.first_paint(tmp_path) for _ in range(3)) < 0.5
+
+
+@busy
+def test_keys_are_drawn_and_cancel_is_heard_while_a_reply_streams(tmp_path: Path) -> None:
+    measured = speed.streaming(tmp_path)
+    assert speed.percentile(measured.keys, 0.95) < 0.05
+    assert measured.cancel < 0.2
+
+
+@busy
+def test_drawing_costs_the_engine_little(tmp_path: Path) -> None:
+    alone, shown = speed.engine_rate(tmp_path)
+    assert shown > 0.95 * alone
+
+
+def test_a_long_reply_costs_no_more_per_token_than_a_short_one(tmp_path: Path) -> None:
+    fifths = speed.long_reply(tmp_path)
+    assert fifths[-1] < 2 * fifths[1], "processor time; what grows with the length would be three times as much"
