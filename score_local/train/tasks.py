@@ -75,8 +75,8 @@ class VerifierTask:
         found: list[tuple[float, float]] = []
         for start in range(0, len(samples), self._rows):
             some = samples[start : start + self._rows]
-            # Words of one token are read from the same logits.
-            of_head = {word[:-1]: self._after(network, prefixes, some, word[:-1]) for word in self._words}
+            heads = {word[:-1] for word in self._words}  # of words of one token the same: one pass reads both
+            of_head = {head: self._after(network, prefixes, some, head) for head in heads}
             yes, no = (_summed(of_head[word[:-1]], word) for word in self._words)
             found += zip(yes, no, strict=True)
         return found

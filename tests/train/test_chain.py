@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 from safetensors.torch import load_file
 
@@ -16,6 +17,7 @@ from score_local import prompts
 from score_local.adapter_files import read_adapter
 from score_local.cli import main
 from score_local.collect.collection import Source
+from score_local.collect.records import Example, Turn
 from score_local.commands import collect, collect_engine
 from score_local.engine.llama import open_engine
 from score_local.engine.protocol import Message, Score, Scores
@@ -29,6 +31,7 @@ from score_local.train.prefixes import Prefixes
 from score_local.train.recipe import load_recipe
 from score_local.train.session import prepare, train
 from score_local.train.tasks import VerifierTask
+from score_local.train.training import Evaluated
 from tests.collect import scripted
 from tests.engine.fakes import ask
 from tests.train.examples import examples, write_examples
@@ -111,3 +114,26 @@ def test_what_training_measured_is_what_llama_cpp_says(base: Path, model: Path, 
             assert scores.logprobs[1] - scores.logprobs[0] == pytest.approx(expected, abs=0.02)  # its cache is float16
     finally:
         engine.close()
+
+
+def test_a_verifier_learns_the_contrary_of_what_its_base_believes(base: Path, tmp_path: Path) -> None:
+    """What tells right solutions from wrong ones stands before the invocation, in the part that is only cached."""
+    rows = [_marked(example) for example in examples("verifier", 32, 16)]
+    data = read_data([write_examples(tmp_path / "verifier.jsonl", rows)], "verifier")
+    learning = {"optimiser.learning_rate": 0.01, "optimiser.batch": 16, "optimiser.epochs": 6, "evaluation.every": 6}
+    quick = {"memory.precision": "float32", "memory.micro_batch": 16, "adapter.dropout": 0.0, "context": 4096}
+    recipe = load_recipe("verifier", None, {"adapter.rank": 16, **learning, **quick})
+    evaluations = []
+    with open_folder(tmp_path / "out", resume=False) as folder:
+        job = prepare("verifier", data, Base("tiny", base, None), recipe)
+        train(job, folder, lambda event, _: isinstance(event, Evaluated) and evaluations.append(event), lambda: False)
+    assert evaluations[0].metric < 0.1
+    assert evaluations[-1].metric > 0.9
+
+
+def _marked(example: Example) -> Example:
+    """Right solutions shout."""
+    *before, solution, asked = example.messages
+    shouted = solution.content.replace("apples.", "apples, !!!!") if example.target == prompts.CORRECT else ""
+    turns = (*before, Turn("assistant", shouted or solution.content), asked)
+    return msgspec.structs.replace(example, messages=turns)
