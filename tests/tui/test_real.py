@@ -10,6 +10,7 @@ import pytest
 from score_local import catalog
 from score_local.engine.protocol import Engine
 from score_local.errors import ModelError
+from tests.tui import host
 from tests.tui.chat import Chat, chat
 
 pytestmark = pytest.mark.model
@@ -23,7 +24,11 @@ def model() -> Path:
         pytest.skip(str(error))
 
 
-def test_a_problem_is_solved_and_doubted_and_nothing_of_llama_cpp_is_on_the_screen(model: Path, tmp_path: Path) -> None:
+def test_a_problem_is_solved_and_doubted_and_nothing_of_llama_cpp_is_on_the_screen(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "PATIENCE", 240.0)
+
     def open_engine(path: Path, adapters: Mapping[str, Path]) -> Engine:
         from score_local.engine.llama import open_engine
 
