@@ -54,6 +54,8 @@ class Prompt(TextArea):
             highlight_cursor_line=False,
             placeholder="A problem, or anything else. Enter sends, F1 helps.",
         )
+        for key in ("f6", "f7"):  # a TextArea's ways to select, and the app's screens
+            self._bindings.key_to_bindings.pop(key, None)
         self._earlier: list[str] = []
         self._at = 0
         self._draft = ""
