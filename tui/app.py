@@ -10,7 +10,7 @@ import gc
 import importlib
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from score_local import catalog
 from score_local.errors import UserError
 from score_local.policy import Policy
 from tui.history import History
+from tui.records import Conversation
 from tui.screens.conversation import ConversationScreen
 from tui.services import OpenEngine, Services
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 LATER = ("rich.markdown", "rich.syntax", "tui.work", "tui.screens.history", "tui.screens.models")
 SWITCH = 0.0005  # seconds that drawing may hold up the engine between two tokens: a tenth of Python's own
-ASIDE = ("models", "history", "settings", "reload", "batch", "convert", "new")
+ASIDE = ("models", "history", "settings", "reload", "batch", "convert", "new", "rename", "export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,8 @@ class ScoreApp(App[None]):
         key = await self.push_screen_wait(HistoryScreen(self.services))
         if key:
             await self.conversation.open(key)
+        else:
+            await self.conversation.read_title()
 
     @work
     async def action_settings(self) -> None:
@@ -195,6 +198,29 @@ class ScoreApp(App[None]):
     async def action_new(self) -> None:
         await self.conversation.open(None)
 
+    @work
+    async def action_rename(self) -> None:
+        from tui.screens.keeping import rename
+
+        await self._keep(rename)
+        await self.conversation.read_title()
+
+    @work
+    async def action_export(self) -> None:
+        from tui.screens.keeping import export_to_file
+
+        await self._keep(export_to_file)
+
+    async def _keep(self, ask: Callable[[App[None], History, Conversation], Awaitable[None]]) -> None:
+        conversation = self.conversation.talk.conversation
+        if conversation is None:
+            self._tell("Nothing has been said yet")
+            return
+        try:
+            await ask(self, self.services.history, conversation)
+        except UserError as error:
+            self._tell(str(error), "error")
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Other screens open from the conversation only, and one at a time."""
         return action not in ASIDE or isinstance(self.screen, ConversationScreen)
@@ -204,6 +230,8 @@ class ScoreApp(App[None]):
         yield SystemCommand("New conversation", "The old one is in the history", self.action_new)
         yield SystemCommand("Models and adapters", "Choose, pull, switch", self.action_models)
         yield SystemCommand("History", "Search, open, rename, branch, delete", self.action_history)
+        yield SystemCommand("Rename this conversation", "Another title", self.action_rename)
+        yield SystemCommand("Export this conversation", "As Markdown, or JSONL with timings", self.action_export)
         yield SystemCommand("Settings", "Threshold, verifiers, sampling", self.action_settings)
         yield SystemCommand("Batch", "A file of problems", self.action_batch)
         yield SystemCommand("Convert", "An adapter into a GGUF, with proof", self.action_convert)

@@ -47,6 +47,12 @@ class Talk:
         self.conversation = found
         return [_settled(turn) for turn in old]
 
+    async def read_title(self) -> None:
+        """Another screen or app may have renamed the conversation. Raises HistoryError."""
+        if self.conversation:
+            key = self.conversation.id
+            self.conversation = await asyncio.to_thread(self._services.history.conversation, key)
+
     async def ask(self, question: str, kind: TurnKind) -> Turn:
         """A new turn, not yet started."""
         if self.conversation is None:

@@ -3,6 +3,7 @@ what comes of it."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from textual import on, work
@@ -14,7 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Label
 
-from score_local.errors import UserError
+from score_local.errors import HistoryError, UserError
 from score_local.policy import Policy
 from tui.commands import command_of
 from tui.literal import literal
@@ -263,6 +264,12 @@ class ConversationScreen(Screen[None]):
             self.query_one(Prompt).focus()
 
     # -- what is always shown ---------------------------------------------------------------------------------------
+
+    async def read_title(self) -> None:
+        """After a look at the history, where the conversation may have got another."""
+        with suppress(HistoryError):  # it was never kept, or it was deleted: its cards stay on the screen
+            await self.talk.read_title()
+        self._show_title()
 
     def _show_title(self) -> None:
         self.query_one("#title", Label).update(Content(literal(self.talk.title or "A new conversation")))

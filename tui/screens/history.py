@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import ClassVar, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from textual import on, work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -18,11 +17,10 @@ from textual.widgets import DataTable, Footer, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from score_local.errors import HistoryError
-from tui.export import export, file_name
 from tui.history import Found, History
 from tui.literal import literal, one_line
 from tui.records import Conversation, Turn
-from tui.screens.dialogs import AskText
+from tui.screens.keeping import export_to_file, rename
 from tui.screens.table import Column, LiteralTable
 from tui.services import Services
 
@@ -91,13 +89,21 @@ class HistoryScreen(Screen[str | None]):
 
     @work
     async def action_rename(self) -> None:
+        await self._ask(rename)
+
+    @work
+    async def action_export(self) -> None:
+        await self._ask(export_to_file)
+
+    async def _ask(self, ask: Callable[[App[Any], History, Conversation], Awaitable[None]]) -> None:
         found = self._selected()
         if found is None:
             return
-        title = await self.app.push_screen_wait(AskText("A new title", found.conversation.title))
-        if title:
-            await self._tried(lambda: self._history.rename(found.conversation.id, title))
-            self._list()
+        try:
+            await ask(self.app, self._history, found.conversation)
+        except HistoryError as error:
+            self.notify(str(error), severity="error", markup=False)
+        self._list()
 
     @work
     async def action_branch(self) -> None:
@@ -111,20 +117,6 @@ class HistoryScreen(Screen[str | None]):
         child = await self._tried(lambda: self._history.branch(found.conversation.id, turn))
         if child:
             self.dismiss(child.id)
-
-    @work
-    async def action_export(self) -> None:
-        found = self._selected()
-        if found is None:
-            return
-        title = "Export to a file: .md, or .jsonl with everything"
-        name = await self.app.push_screen_wait(AskText(title, file_name(found.conversation)))
-        if not name:
-            return
-        path = Path(name).expanduser()
-        written = await self._tried(lambda: _exported(self._history, found.conversation, path))
-        if written:
-            self.notify(f"Written: {written}", markup=False)
 
     @work
     async def action_delete(self) -> None:
@@ -180,11 +172,6 @@ class ChooseCard(ModalScreen[str | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option_id)
-
-
-def _exported(history: History, conversation: Conversation, path: Path) -> Path:
-    export(path, conversation, history.turns(conversation.id))
-    return path
 
 
 def _row(found: Found) -> tuple[str, ...]:
