@@ -22,7 +22,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--recipe", metavar="FILE", help="a TOML file (default: the one that ships for the role)")
     group.add_argument("--kind", choices=["lora", "alora"], help="what kind of adapter (alora)")
     group.add_argument("--epochs", type=_positive, metavar="N", help="how often every example is seen")
-    group.add_argument("--limit", type=_positive, metavar="N", help="only the first N training examples")
+    group.add_argument("--limit", type=_positive, metavar="N", help="only N of the training examples")
     group.add_argument("--seed", type=int, metavar="N", help="of the order of the examples, and of all chance")
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any key, such as optimiser.learning_rate=2e-4"

@@ -48,7 +48,7 @@ class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every `every` steps, on the first `items` dev examples; training ends after `patience` evaluations without a
+    """Every `every` steps, on `items` of the dev examples; training ends after `patience` evaluations without a
     better one. `max_tokens` is for what a solver or refiner writes, `rows` of them at a time."""
 
     every: Positive = 25

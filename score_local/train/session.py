@@ -17,7 +17,7 @@ from score_local.train.base import Base
 from score_local.train.calibration import calibrate
 from score_local.train.checkpoint import Folder, Manifest, require_same
 from score_local.train.curves import write_curves
-from score_local.train.data import TrainingData
+from score_local.train.data import TrainingData, some_of
 from score_local.train.memory import micro_batch_of
 from score_local.train.network import Network, Precision, faster_precision
 from score_local.train.prefixes import Prefixes
@@ -65,7 +65,7 @@ def prepare(role: Role, data: TrainingData, base: Base, recipe: Recipe) -> Job:
     """Turns the examples into tokens. Raises InputError naming one that cannot be trained on."""
     encoder = Encoder(FolderText(base.folder), base.name, recipe.context)
     invocation = tuple(encoder.invocation(data.train[0])) if recipe.adapter.kind == "alora" else ()
-    dev = data.dev[: recipe.evaluation.items]
+    dev = some_of(data.dev, recipe.evaluation.items)
     return Job(
         role=role,
         data=data,

@@ -15,7 +15,13 @@ def test_a_file_is_read_by_split(tmp_path: Path) -> None:
     file = write_examples(tmp_path / "verifier.jsonl", examples("verifier", 6, 2))
     data = read_data([file], "verifier")
     assert (len(data.train), len(data.dev), data.names) == (6, 2, ("verifier.jsonl",))
-    assert [row.id for row in read_data([file], "verifier", limit=2).train] == ["p0/0", "p0/1"]
+
+
+def test_some_of_the_examples_are_of_both_classes_even_where_one_comes_after_the_other(tmp_path: Path) -> None:
+    rows = sorted(examples("verifier", 40, 2), key=lambda row: row.target)
+    some = read_data([write_examples(tmp_path / "verifier.jsonl", rows)], "verifier", limit=20).train
+    assert len(some) == 20 and 5 < sum(row.target == "No" for row in some) < 15
+    assert some == [row for row in rows if row in some], "in their order"
 
 
 def test_several_files_are_one_and_repeats_count_once(tmp_path: Path) -> None:
