@@ -87,6 +87,7 @@ def _first_step(task: CritiqueTask) -> Message:
         wrong=numbered(task.wrong),
         correct=numbered(task.correct),
         number=str(len(task.wrong)),
+        step=task.correct[-1],
     )
     return Message("user", asked)
 
