@@ -27,7 +27,7 @@ class TrainingData(msgspec.Struct, frozen=True):
 
 
 def read_data(paths: Sequence[Path], role: Role, limit: int = 0) -> TrainingData:
-    """Reads JSONL files of examples, dataset folders, or collections that hold one; `limit` of the training examples (0:
+    """Reads JSONL files of examples, dataset folders, or collections that hold one; `limit` training examples (0:
     all). Raises InputError."""
     digest, rows = hashlib.sha256(), dict[tuple[str, str], Example]()
     for path in paths:
