@@ -137,6 +137,7 @@ class ScoreApp(App[None]):
             self._tell(f"{error}. F2 chooses another model", "error")
         finally:
             self.conversation.load_share = None
+        await self.conversation.loaded()
 
     def _progress(self, share: float) -> None:
         self.conversation.load_share = share

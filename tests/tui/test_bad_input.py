@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -108,6 +109,24 @@ def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path, error: Exception)
         assert not app.cards, "what could not be sent is given back"
 
     chat(tmp_path, act, open_engine=open_engine, size=(120, 30))
+
+
+def test_what_is_asked_while_the_model_is_loaded_is_asked_then(tmp_path: Path) -> None:
+    may_load = threading.Event()
+
+    def open_engine(model: Path, adapters: Mapping[str, Path]) -> Engine:
+        may_load.wait()
+        return ScriptedEngine(eggs)
+
+    async def act(app: Chat) -> None:
+        await app.until(lambda: app.screen.load_share is not None)
+        app.screen.query_one(Prompt).text = PROBLEM
+        await app.press("enter")
+        assert not app.cards
+        may_load.set()
+        await app.until(lambda: app.cards and app.cards[0].turn.answer == "84")
+
+    chat(tmp_path, act, open_engine=open_engine)
 
 
 def test_without_any_model_the_first_screen_says_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ class ConversationScreen(Screen[None]):
         self.load_share: float | None = None
         self._phase, self._pace = "", Pace()
         self._told = ""
+        self._waiting: list[tuple[str, TurnKind]] = []
 
     def compose(self) -> ComposeResult:
         yield Label(id="title", markup=False)
@@ -115,11 +116,22 @@ class ConversationScreen(Screen[None]):
             return
         if kind == "open":
             self.open_batch(text)
+        elif self.load_share is not None:
+            self._waiting.append((text, kind))
+            self.notify("It is asked as soon as the model is loaded")
         elif self.services.engine() is None:
-            why = "No model is loaded: F2 chooses one" if self.load_share is None else "The model is being loaded"
-            self._give_back(event.text, why)
+            self._give_back(event.text, "No model is loaded: F2 chooses one")
         else:
             await self.ask(text, kind)
+
+    async def loaded(self) -> None:
+        """What was asked while the model was being loaded is asked now, or given back where there is none."""
+        waiting, self._waiting = self._waiting, []
+        for text, kind in waiting:
+            if self.services.engine() is None:
+                self._give_back(text, "No model is loaded: F2 chooses one")
+            else:
+                await self.ask(text, kind)
 
     def _give_back(self, text: str, why: str) -> None:
         """What could not be sent is not lost."""
@@ -161,7 +173,7 @@ class ConversationScreen(Screen[None]):
 
     def _count(self, news: Began | Grew) -> None:
         if isinstance(news, Grew):
-            self._pace.tokens += news.tokens
+            self._pace.count(news.tokens)
         elif news.phase != self._phase:
             self._phase, self._pace = news.phase, Pace()
 

@@ -59,9 +59,9 @@ def origin(trace: Trace, answer: str | None) -> str:
             f"; the first solution was doubted at {trace.p_incorrect:.2f}" if trace.p_incorrect is not None else ""
         )
         return f"from the refined solution{doubted}"
-    if trace.p_incorrect is None:
-        return "from the first solution; how sure it is, is unknown"
-    return f"from the first solution; confidence {1 - trace.p_incorrect:.0%}"
+    sure = "how sure it is, is unknown" if trace.p_incorrect is None else f"confidence {1 - trace.p_incorrect:.0%}"
+    unanswered = any(round_.refinement and round_.refinement.answer is None for round_ in trace.rounds)
+    return f"from the first solution; {sure}" + ("; the refined one holds no answer" if unanswered else "")
 
 
 def _refined_to(trace: Trace, answer: str) -> bool:

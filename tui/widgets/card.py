@@ -173,8 +173,7 @@ class Card(Vertical, can_focus=True):
             if news.phase in ("verify", "sample"):
                 self._box(self._asking()).tell("asking")
             return
-        pace = self._pace.setdefault(news.phase, Pace())
-        pace.tokens += news.tokens
+        self._pace.setdefault(news.phase, Pace()).count(news.tokens)
         if news.text:
             self._write(news.phase, self._written.get(news.phase, "") + news.text)
 

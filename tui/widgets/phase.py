@@ -16,24 +16,26 @@ from textual.widgets import Static
 
 @dataclass(slots=True)
 class Pace:
-    """How fast a phase goes, while it does."""
+    """How fast a phase goes, while it does: the prompt is read, then tokens come."""
 
     tokens: int = 0
     began: float = field(default_factory=time.monotonic)
 
-    @property
-    def seconds(self) -> float:
-        return max(time.monotonic() - self.began, 1e-6)
+    def count(self, tokens: int) -> None:
+        if not self.tokens:
+            self.began = time.monotonic()
+        self.tokens += tokens
 
     def text(self) -> str:
-        """For example `120 tokens, 45/s`."""
-        return numbers(self.tokens, self.seconds) if self.tokens else "reading"
+        """For example `reading, 3 s`, then `120 tokens, 45/s, 2.7 s`."""
+        seconds = time.monotonic() - self.began
+        return numbers(self.tokens, seconds) if self.tokens else f"reading, {seconds:.0f} s"
 
 
 def numbers(tokens: int, seconds: float) -> str:
-    """For example `120 tokens, 45/s, 2.7 s`."""
-    rate = f", {tokens / seconds:,.0f}/s" if seconds > 0 else ""
-    return f"{tokens:,} tokens{rate}, {seconds:.1f} s"
+    """For example `120 tokens, 45/s, 2.7 s`; no rate of what took no time."""
+    rate = f", {tokens / seconds:,.0f}/s" if seconds > 0.05 else ""
+    return f"{tokens:,} token{'s' * (tokens != 1)}{rate}, {seconds:.1f} s"
 
 
 class PhaseTitle(Static, can_focus=True):
