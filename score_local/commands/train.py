@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Everything that can be refused is refused before weights are loaded. Exit codes: 0 done, 130 interrupted."""
     recipe, out = _recipe_of(options), Path(options.out or f"adapters/{options.role}")
     _require_packages()
+    _let_threads_sleep()
     from score_local.train.checkpoint import open_folder
 
     with open_folder(out, resume=options.resume) as folder:
@@ -34,15 +35,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace, recipe: Recipe, folder: Any) -> bool:
-    # Threads that spin while they wait starve beside a busy process: see engine/llama.py.
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
     from score_local.train import base, data, memory, session
     from score_local.train.view import view_of
 
     memory.use_threads(options.threads)
     examples = data.read_data(list(map(Path, options.data)), options.role, recipe.limit)
-    job = session.prepare(options.role, examples, base.open_base(options.base, fetch=options.fetch), recipe)
+    found = base.open_base(options.base, fetch=options.fetch, say=_say)
+    job = session.prepare(options.role, examples, found, recipe)
     with interrupts(lambda: None, _give_up) as seen, view_of(job.task.name) as view:
         return session.train(job, folder, view.tell, lambda: seen.count > 0)
 
@@ -59,6 +58,17 @@ def _require_packages() -> None:
         raise ModelError(
             f"{', '.join(absent)} not installed", "train", "Install them: pip install 'score-local[train]'"
         )
+
+
+def _let_threads_sleep() -> None:
+    """Threads that spin while they wait starve beside a busy process (engine/llama.py). OpenMP reads this as torch is
+    imported; what the user set is left alone."""
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _give_up() -> None:

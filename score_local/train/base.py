@@ -7,13 +7,16 @@ is compared with llama.cpp's before the folder gets its name.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import tokenizers
 import torch
+from filelock import FileLock
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils import logging
 
 from score_local import prompts
 from score_local.catalog import models_dir, read_header, resolve_base
@@ -36,8 +39,8 @@ class Base(msgspec.Struct, frozen=True):
     sha256: str | None
 
 
-def open_base(name_or_path: str, *, fetch: bool = False) -> Base:
-    """Finds a base model, and dequantises it where it is a GGUF. Raises ModelError."""
+def open_base(name_or_path: str, *, fetch: bool = False, say: Callable[[str], None] = lambda line: None) -> Base:
+    """Finds a base model, and dequantises it where it is a GGUF, which it `say`s. Raises ModelError."""
     found = resolve_base(name_or_path, fetch=fetch)
     name = Path(name_or_path).name if Path(name_or_path).expanduser().exists() else name_or_path
     if found.is_dir():
@@ -45,7 +48,11 @@ def open_base(name_or_path: str, *, fetch: bool = False) -> Base:
     sha256 = file_sha256(found)
     folder = models_dir() / CACHE / f"{found.stem}-{sha256[:16]}"
     if not folder.is_dir():
-        _dequantise(found, folder)
+        say(f"dequantising {found.name} into {folder.parent}, once")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():  # another process may have been faster
+                _dequantise(found, folder)
     return Base(name, folder, sha256)
 
 
@@ -53,8 +60,9 @@ def _dequantise(file: Path, folder: Path) -> None:
     """Writes the folder beside its final place, and gives it its name when it is whole. Raises ModelError."""
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        draft.mkdir(parents=True)
+        draft.mkdir()
         _save_tokenizer(file, draft)
         _save_weights(file, draft)
         _require_same_ids(file, draft)
