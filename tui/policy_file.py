@@ -13,7 +13,8 @@ import msgspec
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from score_local.errors import PolicyError
+from score_local.commands import setup
+from score_local.errors import PolicyError, UserError
 from score_local.policy import Policy, Refine, VerifierName, load_policy
 from score_local.runs import write_whole
 from score_local.trace import Method
@@ -90,19 +91,29 @@ def save_policy(path: Path, values: Mapping[str, Value], shipped: Path | None = 
     """
     before = load_policy(path if path.exists() else None, shipped=shipped)
     document = _read(path)
-    for key, value in values.items():
-        if value != value_of(before, key):
-            _begin(document, key.partition(".")[0], before)
-            _put(document, key.split("."), value)
+    for key, value in _changes(before, values).items():
+        _begin(document, key.partition(".")[0], before)
+        _put(document, key.split("."), value)
     draft = path.with_name(path.name + ".draft")
     write_whole(draft, tomlkit.dumps(document).encode())
     try:
         policy = load_policy(draft, shipped=shipped)
-    except PolicyError as error:
+        setup.check_judge(policy)
+        setup.trust_of(policy, {})
+    except UserError as error:
         draft.unlink()
-        raise PolicyError(error.what, str(path), error.next) from error
+        where = str(path) if error.where == str(draft) else error.where
+        raise PolicyError(error.what, where, error.next) from error
     draft.replace(path)
     return policy
+
+
+def _changes(before: Policy, values: Mapping[str, Value]) -> dict[str, Value]:
+    """A calibration goes with the verifiers that it was fitted for."""
+    changed = {key: value for key, value in values.items() if value != value_of(before, key)}
+    if "verify.verifiers" in changed and before.verify.calibration:
+        return {"verify.calibration": None, **changed}
+    return changed
 
 
 def _read(path: Path) -> tomlkit.TOMLDocument:

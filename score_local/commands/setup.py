@@ -140,11 +140,16 @@ def _tell_differences(calibration: Calibration, manifest: Manifest) -> None:
         print(f"score-local: {what}. Calibrate again for these", file=sys.stderr)
 
 
+def check_judge(policy: Policy) -> None:
+    """Raises PolicyError where the policy asks a judge and names none."""
+    if "model" in policy.verify.verifiers and policy.judge is None:
+        raise PolicyError("the verifier 'model' needs a judge", "verify.verifiers", "Add [judge] with model = ...")
+
+
 def helpers_of(policy: Policy) -> Helpers:
     """The sandbox and the judge, where the policy asks them. Close them. Raises ModelError or MemoryLimit."""
+    check_judge(policy)
     asked = policy.verify.verifiers
-    if "model" in asked and policy.judge is None:
-        raise PolicyError("the verifier 'model' needs a judge", "verify.verifiers", "Add [judge] with model = ...")
     judge = judge_of(policy.judge) if policy.judge and "model" in asked else None
     return Helpers(judge, Sandbox() if "program" in asked else None)
 

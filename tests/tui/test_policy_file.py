@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from score_local.commands import setup
 from score_local.errors import PolicyError, RunError
 from score_local.policy import Policy, load_policy
+from score_local.verifiers.calibration import NOTHING_KNOWN
 from tui.policy_file import SETTINGS, Setting, Value, parsed, save_policy, value_of
 
 MINE = """# mine
@@ -50,7 +52,8 @@ def test_what_the_person_wrote_stays(tmp_path: Path) -> None:
     assert "threshold" not in text and load_policy(path).verify.verifiers == ("self", "program")
 
 
-def test_what_ships_with_the_model_goes_on_to_hold(tmp_path: Path) -> None:
+def test_what_ships_with_the_model_goes_on_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "trust_of", lambda policy, adapters: NOTHING_KNOWN)  # as if c.toml were there
     (tmp_path / "shipped").mkdir()
     shipped, path = tmp_path / "shipped" / "policy.toml", tmp_path / "policy.toml"
     shipped.write_text(
@@ -65,6 +68,8 @@ def test_what_ships_with_the_model_goes_on_to_hold(tmp_path: Path) -> None:
     assert (policy.verify.verifiers, policy.verify.programs) == (("program",), 3)
     assert policy.verify.sampling.temperature == 0.9 and policy.verify.calibration == str(shipped.parent / "c.toml")
     assert "refine" not in path.read_text(), "what was not touched goes on to be the model's"
+    others = save_policy(path, {"verify.verifiers": ("self",)}, shipped).verify
+    assert (others.calibration, others.programs) == (None, 3), "a calibration is for the verifiers it was fitted for"
 
 
 @pytest.mark.parametrize(
@@ -74,15 +79,22 @@ def test_what_ships_with_the_model_goes_on_to_hold(tmp_path: Path) -> None:
         ({"refine.rounds": 0}, "refine.rounds"),
         ({"verify.verifiers": ("nobody",)}, "nobody"),
         ({"solve.temperature": -1.0}, "solve.temperature"),
+        ({"verify.calibration": "none.toml"}, r"none\.toml: No such file"),
     ],
 )
-def test_what_cannot_be_loaded_is_not_written(tmp_path: Path, values: dict[str, Value], what: str) -> None:
+def test_what_cannot_be_used_is_not_written(tmp_path: Path, values: dict[str, Value], what: str) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(MINE)
     with pytest.raises(PolicyError, match=what) as error:
         save_policy(path, values)
-    assert error.value.where == str(path)
+    assert str(tmp_path) in error.value.where
     assert path.read_text() == MINE and [file.name for file in tmp_path.iterdir()] == ["policy.toml"]
+
+
+def test_a_judge_that_is_not_named_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="needs a judge"):
+        save_policy(tmp_path / "policy.toml", {"verify.verifiers": ("model",)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_broken_file_is_told_and_left(tmp_path: Path) -> None:
