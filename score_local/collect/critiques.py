@@ -47,6 +47,6 @@ def exported(step: int, feedback: str) -> str:
 
 
 def should_be(critique: str) -> str:
-    """The calculation that a critique puts in place of the wrong step; "" where it gives none."""
+    """What a critique puts in place of the wrong step: a calculation or a number; "" where it gives neither."""
     found = _SHOULD_BE.search(critique)
-    return found["step"] if found and "=" in found["step"] else ""
+    return found["step"] if found and re.search(r"\d", found["step"]) else ""
