@@ -10,7 +10,7 @@ import gc
 import importlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,13 @@ import msgspec
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from score_local import catalog
 from score_local.errors import UserError
 from score_local.policy import Policy
+from tui.ascii import AsciiFilter
 from tui.history import History
 from tui.records import Conversation
 from tui.screens.conversation import ConversationScreen
@@ -75,6 +77,10 @@ class ScoreApp(App[None]):
         )
         self.conversation = ConversationScreen(self.services)
         self.set_class(setup.ascii_only, "-ascii")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return [*filters, AsciiFilter()] if self.has_class("-ascii") else filters
 
     def get_default_screen(self) -> Screen[None]:
         return self.conversation

@@ -95,6 +95,5 @@ class PhaseBox(Vertical):
 
     def _show_title(self) -> None:
         """Its size stays the same: no new layout for numbers that change all the time."""
-        signs = "v>" if self.app.has_class("-ascii") else "▾▸"
         detail = (f"  {self._detail}", "not bold dim")
-        self._title.update(Content.assemble(f"{signs[self.folded]} {self._heading}", detail), layout=False)
+        self._title.update(Content.assemble(f"{'▾▸'[self.folded]} {self._heading}", detail), layout=False)

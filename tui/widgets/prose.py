@@ -109,8 +109,8 @@ class Prose(Widget):
 
     def _renderer(self) -> Renderer:
         styles = {mark: self.get_component_rich_style(f"prose--{mark}") for mark in MARKS}
-        dark, ascii_only = self.app.current_theme.dark, self.app.has_class("-ascii")
-        return Renderer(self.app.console, self._width, styles, dark, self.source, ascii_only)
+        dark, formulas = self.app.current_theme.dark, not self.app.has_class("-ascii")
+        return Renderer(self.app.console, self._width, styles, dark, self.source, formulas)
 
     def render_line(self, y: int) -> Strip:
         frozen = len(self._lines)

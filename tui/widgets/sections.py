@@ -18,7 +18,6 @@ from tui.markup import one_line_of, parser
 Mark = Literal["", "wrong", "added", "removed"]
 SIGNS: Mapping[Mark, str] = {"": "  ", "wrong": "✗ ", "added": "+ ", "removed": "- "}
 GUTTER = 2
-ASCII = str.maketrans("✗•─━│┃▌", "x*--|||")
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.item.number": "bold"}, inherit=True)
 
 
@@ -34,14 +33,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """How sections are drawn: `width` cells wide, marks in their `styles`; with `source` as they were written."""
+    """How sections are drawn: `width` cells wide, marks in their `styles`, `formulas` as Unicode; or their `source`."""
 
     console: Console
     width: int
     styles: Mapping[Mark, Style]
     dark: bool = True
     source: bool = False
-    ascii_only: bool = False
+    formulas: bool = True
 
     def lines(self, section: Section, *, gutter: bool) -> list[Strip]:
         """The lines of a section; none where there is nothing but spaces."""
@@ -55,9 +54,9 @@ class Renderer:
 
     def _marked(self, section: Section, strips: list[Strip], width: int) -> list[Strip]:
         style = self.styles.get(section.mark, Style())
-        sign = SIGNS[section.mark].translate(ASCII) if self.ascii_only else SIGNS[section.mark]
+        sign = SIGNS[section.mark]
         first, rest = Strip([Segment(sign, style)]), Strip([Segment(" " * GUTTER)])
-        note = section.note if self.ascii_only or self.source else one_line_of(section.note)
+        note = section.note if self.source else one_line_of(section.note)
         marked = [strip.apply_style(style) for strip in strips]
         marked += [strip.apply_style(style + Style(italic=True)) for strip in self._plain(note, width) if note]
         return [Strip.join([rest if i else first, strip]) for i, strip in enumerate(marked)]
@@ -70,11 +69,9 @@ class Renderer:
         from rich.markdown import Markdown  # not before the first screen
 
         document = Markdown("", code_theme="ansi_dark" if self.dark else "ansi_light", hyperlinks=False)
-        document.parsed = parser(formulas=not self.ascii_only).parse(text)
+        document.parsed = parser(self.formulas).parse(text)
         with self.console.use_theme(THEME):
             lines = self.console.render_lines(document, self.console.options.update_width(width), pad=False)
-        if self.ascii_only:
-            lines = [[Segment(text.translate(ASCII), style) for text, style, _ in line] for line in lines]
         strips = [Strip(line) for line in lines]
         while strips and not strips[0].text.strip():
             del strips[0]

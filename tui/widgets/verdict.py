@@ -19,20 +19,16 @@ class VerdictView(Static):
     """`show` it whole; there is nothing to stream in a verdict."""
 
     def show(self, round_: Round, gate: float) -> None:
-        ascii_only = self.app.has_class("-ascii")
         width = max(20, self.app.size.width)
-        self.update(Content("\n").join(verdict_lines(round_, gate, width=width, ascii_only=ascii_only)))
+        self.update(Content("\n").join(verdict_lines(round_, gate, width=width)))
 
 
-def verdict_lines(round_: Round, gate: float, *, width: int, ascii_only: bool = False) -> Iterator[Content]:
+def verdict_lines(round_: Round, gate: float, *, width: int) -> Iterator[Content]:
     """The bar with the threshold marked in it, then a row a verifier."""
-    yield Content.assemble(
-        "P(incorrect) ", bar(round_.p_incorrect, gate, ascii_only), f" {_belief(round_.p_incorrect)}"
-    )
+    yield Content.assemble("P(incorrect) ", bar(round_.p_incorrect, gate), f" {_belief(round_.p_incorrect)}")
     for signal in round_.signals:
         style = _style(signal.p_incorrect, gate)
-        said = signal.reason if ascii_only else one_line_of(signal.reason)
-        reason = one_line(said, max(20, width - NAME - 14))
+        reason = one_line(one_line_of(signal.reason), max(20, width - NAME - 14))
         yield Content.assemble(
             f"{signal.verifier:{NAME}} ", (_belief(signal.p_incorrect), style), (f"  {reason}", "dim")
         )
@@ -40,15 +36,14 @@ def verdict_lines(round_: Round, gate: float, *, width: int, ascii_only: bool = 
         yield Content.styled(f"no refinement: {one_line(round_.error, width)}", "$text-error")
 
 
-def bar(p_incorrect: float | None, gate: float, ascii_only: bool = False) -> Content:
+def bar(p_incorrect: float | None, gate: float) -> Content:
     """BAR cells, filled up to the probability; the threshold is a mark in it. Empty where it is unknown."""
-    full, empty, mark = ("#", ".", "|") if ascii_only else ("█", "░", "┃")
     filled = round(BAR * (p_incorrect or 0.0))
-    cells = [full if i < filled else empty for i in range(BAR)]
+    cells = ["█" if i < filled else "░" for i in range(BAR)]
     at = min(BAR - 1, round(BAR * gate))
     style = _style(p_incorrect, gate)
     before, after = "".join(cells[:at]), "".join(cells[at + 1 :])
-    return Content.assemble((before, style), (mark, "bold"), (after, style))
+    return Content.assemble((before, style), ("┃", "bold"), (after, style))
 
 
 def doubt(round_: Round, gate: float) -> str:

@@ -16,7 +16,6 @@ WIDTH = 30
 
 class VotesView(Static):
     def show(self, trace: Trace) -> None:
-        full = "#" if self.app.has_class("-ascii") else "█"
         weights: Counter[str] = Counter()
         for candidate in trace.candidates:
             weights[candidate.answer or "no answer"] += candidate.weight  # type: ignore[assignment]
@@ -24,7 +23,7 @@ class VotesView(Static):
         rows = [
             Content.assemble(
                 f"{one_line(answer, WIDTH):{WIDTH}} ",
-                (full * round(BAR * weight / total), "$text-primary"),
+                ("█" * round(BAR * weight / total), "$text-primary"),
                 f" {weight:g}",
             )
             for answer, weight in weights.most_common()
