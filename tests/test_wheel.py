@@ -71,3 +71,12 @@ def test_the_wheel_leaves_the_tests_out(installed: Path) -> None:
 def test_the_wheel_runs(installed: Path) -> None:
     assert "score-local batch" in run(installed, "-m", "score_local", "--help")
     assert "smollm2-135m" in run(installed, "-m", "score_local", "models", "list")
+
+
+def test_the_wheel_carries_the_app(installed: Path) -> None:
+    kinds = (".py", ".tcss", ".md", ".txt")
+    here, carried = (
+        {path.relative_to(root) for path in (root / "tui").rglob("*") if path.suffix in kinds}
+        for root in (ROOT, installed)
+    )
+    assert Path("tui/app.tcss") in here and here == carried
