@@ -12,6 +12,7 @@ from tests.tui.snapshots import assert_looks_as_before
 from tui.app import ScoreApp
 from tui.commands import COMMANDS
 from tui.widgets.card import Card
+from tui.widgets.prose import Prose
 
 
 def test_ascii_only(tmp_path: Path) -> None:
@@ -62,3 +63,14 @@ def test_the_help_names_every_command_and_key() -> None:
         for key in binding.key.split(","):  # type: ignore[union-attr]
             name = key.title() if len(key) > 1 else key
             assert name in text or name in ("F1", "Ctrl+Z"), f"{key} is not explained"
+
+
+def test_another_theme_reaches_the_marks(tmp_path: Path) -> None:
+    async def act(app: Chat) -> None:
+        card = await app.ask(PROBLEM)
+        prose = card.query(Prose).first()
+        before = {style.color for strip in prose._lines for _, style, _ in strip if style}
+        app.app.theme = "textual-light"
+        await app.until(lambda: {style.color for strip in prose._lines for _, style, _ in strip if style} != before)
+
+    chat(tmp_path, act)

@@ -134,6 +134,7 @@ class Card(Vertical, can_focus=True):
             votes = self._box("votes").body
             assert isinstance(votes, VotesView)
             votes.show(trace)
+            self._box("votes").tell(f"{len(trace.candidates)} solutions")
 
     def _show_verdict(self, index: int, round_: Round) -> None:
         if round_.signals or round_.error:

@@ -86,9 +86,8 @@ class Prose(Widget):
     def watch_source(self) -> None:
         self._draw_again()
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._draw_again()
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._draw_again))
 
     def _draw_again(self) -> None:
         self._lines, self._frozen = [], 0

@@ -20,9 +20,10 @@ class VotesView(Static):
         for candidate in trace.candidates:
             weights[candidate.answer or "no answer"] += candidate.weight  # type: ignore[assignment]
         total = sum(weights.values()) or 1
+        width = min(WIDTH, max(map(len, weights), default=0))
         rows = [
             Content.assemble(
-                f"{one_line(answer, WIDTH):{WIDTH}} ",
+                f"{one_line(answer, WIDTH):{width}} ",
                 ("█" * round(BAR * weight / total), "$text-primary"),
                 f" {weight:g}",
             )
