@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from score_local.errors import InputError
 from tui.turns import is_problem
@@ -47,5 +47,11 @@ def _path(text: str) -> str:
         words = []
     path = words[0] if len(words) == 1 else text.strip()
     if path.startswith("file://"):
-        path = unquote(urlsplit(path).path)
+        path = _decoded(path.removeprefix("file://"))
     return str(Path(path).expanduser())
+
+
+def _decoded(path: str) -> str:
+    """Percent signs in an address stand for bytes."""
+    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes.fromhex(found[1].decode()), path.encode())
+    return raw.decode("utf-8", "replace")
