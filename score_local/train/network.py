@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, DynamicCache
 from transformers.utils import logging
 
 from score_local.errors import ModelError
+from score_local.train.attention import GROUPED
 from score_local.train.base import Base
 from score_local.train.recipe import AdapterSettings
 
@@ -35,7 +36,8 @@ class Network:
     def __init__(self, base: Base, settings: AdapterSettings, precision: Precision, seed: int) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = precision
-        model = _load(base.folder, precision, self.device)
+        few_tokens = self.device.type == "cpu" and settings.kind == "alora"
+        model = _load(base.folder, precision, self.device, GROUPED if few_tokens else None)
         self._cap = getattr(model.config, "final_logit_softcapping", None)
         self.config = LoraConfig(
             task_type="CAUSAL_LM",
@@ -134,7 +136,7 @@ class Network:
         return found
 
 
-def _load(folder: Path, precision: Precision, device: torch.device) -> Any:
+def _load(folder: Path, precision: Precision, device: torch.device, attention: str | None) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     four_bit = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
@@ -147,6 +149,7 @@ def _load(folder: Path, precision: Precision, device: torch.device) -> Any:
             folder,
             dtype=torch.float32 if precision == "float32" else torch.bfloat16,
             quantization_config=four_bit if precision == "nf4" else None,
+            attn_implementation=attention,
             local_files_only=True,
         )
         return model if precision == "nf4" else model.to(device)
