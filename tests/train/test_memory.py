@@ -27,7 +27,7 @@ Setup = tuple[Network, Prefixes, list[Sample]]
 @pytest.fixture(scope="module")
 def setup(base: Path) -> Setup:
     samples = Encoder(FolderText(base), "tiny", 4096).samples(examples("solver", 8, 0))
-    network = Network(Base("tiny", base, None), AdapterSettings(rank=4), "float32", 0)
+    network = Network(Base("tiny", base, None), AdapterSettings(kind="lora", rank=4), "float32", 0)
     return network, Prefixes(network, samples, 0), samples
 
 
