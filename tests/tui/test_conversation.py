@@ -11,6 +11,7 @@ from score_local.engine.protocol import Generate, Request
 from score_local.engine.scripted import ScriptedEngine
 from tests.tui.chat import PROBLEM, Chat, chat, eggs
 from tests.tui.snapshots import assert_looks_as_before
+from tui.session import Began, Grew
 from tui.widgets.phase import PhaseBox
 from tui.widgets.prompt import Prompt
 from tui.widgets.prose import Prose
@@ -122,6 +123,17 @@ def test_another_seed_and_a_vote_are_cards_of_their_own(tmp_path: Path) -> None:
         trace = app.cards[-1].turn.trace
         assert trace and trace.method == "majority" and trace.answer == "74"
         assert "from a vote" in app.text
+
+    chat(tmp_path, act)
+
+
+def test_another_round_is_written_afresh(tmp_path: Path) -> None:
+    async def act(app: Chat) -> None:
+        card = await app.ask(PROBLEM)
+        card.hear(Began(card.turn.id, "refine"))
+        card.hear(Grew(card.turn.id, "refine", "Critique: it is", 3))
+        card.hear(Grew(card.turn.id, "refine", " 85.", 1))
+        await app.until(lambda: card.query(Prose).last().text == "it is 85.")
 
     chat(tmp_path, act)
 

@@ -18,7 +18,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from score_local.trace import Round, Trace
+from score_local.trace import Attempt, Round, Trace
 from tui.literal import literal, one_line
 from tui.records import Turn
 from tui.session import Began, Grew
@@ -103,8 +103,8 @@ class Card(Vertical, can_focus=True):
             self._show_body(turn)
 
     def _show_body(self, turn: Turn) -> None:
-        if turn.trace:
-            self._show_trace(turn.trace)
+        if turn.trace and turn.trace.initial:
+            self._show_trace(turn.trace, turn.trace.initial)
         else:
             self._show_phases(turn)
         over = turn.state != "running"
@@ -113,15 +113,11 @@ class Card(Vertical, can_focus=True):
         self._show_error(turn)
         self.query_one(Actions).show(turn)
 
-    def _show_trace(self, trace: Trace) -> None:
-        if trace.initial is None:
-            return
-        if trace.initial.thought:
-            self._prose("thought").become(trace.initial.thought)
-        verdict = trace.rounds[0] if trace.rounds else None
-        self._prose("solve").show(marked_steps(trace.initial, verdict))
+    def _show_trace(self, trace: Trace, before: Attempt) -> None:
+        if before.thought:
+            self._prose("thought").become(before.thought)
+        self._prose("solve").show(marked_steps(before, trace.rounds[0] if trace.rounds else None))
         self._tell_numbers("solve", "solve")
-        before = trace.initial
         for index, round_ in enumerate(trace.rounds):
             self._show_verdict(index, round_)
             if round_.refinement:
@@ -144,7 +140,7 @@ class Card(Vertical, can_focus=True):
             box.tell(doubt(round_, self._gate))
 
     def _show_phases(self, turn: Turn) -> None:
-        """Of a turn without a trace (a chat, or one that was cut off): what its phases wrote."""
+        """Of a turn without a solution (a chat, or one that was cut off): what its phases wrote."""
         for phase in turn.phases:
             if phase.text:
                 self._write(phase.name, phase.text)
@@ -170,6 +166,8 @@ class Card(Vertical, can_focus=True):
         if not self._opened:
             return
         if isinstance(news, Began):
+            if self._written.pop(news.phase, None) is not None:  # another round of it
+                del self._pace[news.phase]
             self._pace.setdefault(news.phase, Pace())
             if news.phase in ("verify", "sample"):
                 self._box(self._asking()).tell("asking")
