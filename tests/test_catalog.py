@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ import pytest
 from score_local import catalog
 from score_local.catalog import Entry
 from score_local.errors import ModelError
+from score_local.policy import Policy, load_policy
 from tests.fake_hub import COMMIT, FakeHub, serving
 from tests.gguf_files import write_model
 
@@ -77,6 +79,22 @@ def test_the_catalogue_that_ships() -> None:
         assert entry.name == name and entry.repo.count("/") == 1 and entry.file.endswith(".gguf"), name
         assert entry.licence != "unknown" and entry.notes and entry.sha256 and entry.bytes and entry.memory, name
         assert entry.bytes < entry.memory, name
+
+
+def test_the_policies_that_ship_can_be_used() -> None:
+    entries = [entry for entry in catalog.load_catalog().values() if entry.policy]
+    assert entries
+    for entry in entries:
+        assert load_policy(Path(str(resources.files("models") / entry.policy))) != Policy(), entry.name
+
+
+def test_a_models_policy_is_found_by_where_the_model_lies(folder: Path, tmp_path: Path) -> None:
+    entry = next(entry for entry in catalog.load_catalog().values() if entry.policy)
+    entry.path.parent.mkdir(parents=True, exist_ok=True)
+    entry.path.write_bytes(b"GGUF")
+    found = catalog.shipped_policy(entry.path)
+    assert found is not None and found.is_file()
+    assert catalog.shipped_policy(tmp_path / "another.gguf") is None
 
 
 def test_the_users_entries_are_added_and_replace_whole_entries(folder: Path) -> None:

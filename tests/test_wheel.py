@@ -27,6 +27,7 @@ print(json.dumps({
     "models": sorted(catalog.load_catalog()),
     "problems": len(read_problems(str(sample)).problems),
     "policies": len(policies_of(["*"])),
+    "shipped": sum(p.name.endswith(".toml") for p in (resources.files("models") / "policies").iterdir()),
 }))
 """
 
@@ -62,6 +63,7 @@ def test_the_wheel_carries_its_data(installed: Path) -> None:
     assert found["asks"] == conversations.fingerprint()
     assert found["policies"] == len(list((ROOT / "score_local/evaluate/policies").glob("*.toml"))) > 15
     assert found["models"] == sorted(catalog.load_catalog())
+    assert found["shipped"] == len(list((ROOT / "models/policies").glob("*.toml"))) > 0
 
 
 def test_the_wheel_leaves_the_tests_out(installed: Path) -> None:
