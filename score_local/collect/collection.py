@@ -24,8 +24,9 @@ from filelock import FileLock, Timeout
 
 import score_local
 from score_local import prompts
+from score_local.append_only import write_error
 from score_local.collect import conversations
-from score_local.collect.line_file import LineFile, read_rows, write_error, write_rows
+from score_local.collect.line_file import LineFile, read_rows, write_rows
 from score_local.collect.records import Corrected, Correction, Critique, Judged, Labelled, Pair, Row, Sample
 from score_local.collect.settings import Settings
 from score_local.errors import RunError

@@ -14,9 +14,9 @@ from typing import Literal
 import msgspec
 
 from score_local import prompts
+from score_local.append_only import write_error
 from score_local.collect.collection import Collection, Source, pretty
 from score_local.collect.funnel import SPLITS, Funnel, funnel_of
-from score_local.collect.line_file import write_error
 from score_local.collect.records import Corrected, Example, Judged, Labelled, PairTexts, Sample, Turn
 from score_local.collect.settings import ExportSettings, Settings
 from score_local.collect.stages import solved

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from score_local.errors import PolicyError
 from score_local.runs import Manifest, write_whole
+from score_local.toml_text import toml_text
 from score_local.verifiers.calibration import Calibration, Origin
 from score_local.verifiers.combine import ATTEMPT_TERMS
 
@@ -27,7 +24,7 @@ AGAIN = "Write it again: score-local calibrate RUN"
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
     """Raises RunError where it cannot be written; an old file then stays as it was."""
-    write_whole(path, "\n".join([HEAD, *_lines(msgspec.to_builtins(calibration))]).encode())
+    write_whole(path, f"{HEAD}\n{toml_text(msgspec.to_builtins(calibration))}".encode())
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -62,50 +59,3 @@ def differences(calibration: Calibration, origin: Origin) -> list[str]:
     """What is another now than when the calibration was fitted, as words: its probabilities hold for that alone."""
     names = {"model_sha256": "model", "prompts": "prompts", "samples": "number of samples", "adapters": "adapters"}
     return [word for field, word in names.items() if getattr(calibration.origin, field) != getattr(origin, field)]
-
-
-def _lines(table: Mapping[str, Any]) -> Iterator[str]:
-    """Keys, then tables, then arrays of tables; within those everything on its line. None is left out."""
-    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
-    arrays = {key: value for key, value in table.items() if _is_array_of_tables(value)}
-    yield from _pairs({key: value for key, value in table.items() if key not in tables and key not in arrays})
-    for key, value in tables.items():
-        yield f"\n[{key}]"
-        yield from _pairs(value)
-    for key, rows in arrays.items():
-        for row in rows:
-            yield f"\n[[{key}]]"
-            yield from _pairs(row)
-
-
-def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in table.items():
-        if _is_array_of_tables(value):
-            yield f"{_key(key)} = [\n" + "".join(f"    {_value(row)},\n" for row in value) + "]"
-        elif value is not None:
-            yield f"{_key(key)} = {_value(value)}"
-
-
-def _is_array_of_tables(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], dict)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return repr(value)
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string: JSON escapes the same characters the same way, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
