@@ -1,4 +1,4 @@
-"""`score-local chat`: the terminal app. Only cheap things happen before its first screen; the model is loaded behind."""
+"""`score-local chat`: the terminal app. Only cheap things happen before its first screen; a model is loaded behind."""
 
 from __future__ import annotations
 
