@@ -11,12 +11,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 # Not `-m`: that looks into the current folder first, and many a folder holds another one named models.
 PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from convert.cli import main; sys.exit(main(sys.argv[1:]))"
+PATIENCE = 2.0  # seconds between asking a conversion to end and ending it
 PROGRESS = re.compile(r"(?P<part>.+): (?P<percent>\d+)%")
 REGISTERED = re.compile(r"registered: .* --model (?P<name>\S+) ")
 
@@ -76,7 +78,10 @@ class ConvertJob:
         return Outcome(self._process.returncode, tuple(names))
 
     def stop(self) -> None:
-        """As Ctrl-C would."""
+        """As Ctrl-C would; where that is ignored, as in what a shell runs in the background, a termination follows."""
         self._stopped = True
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
+            timer = threading.Timer(PATIENCE, self._process.terminate)
+            timer.daemon = True
+            timer.start()
