@@ -32,7 +32,7 @@ def test_elections(ballots: list[Ballot], elected: str | None, reason: str) -> N
     assert votes.winner(candidates(ballots), "number") == elected, reason
 
 
-@pytest.mark.parametrize(("kind", "left", "right"), [("choice", "A", "A"), ("expression", "x+1", "1 + x")])
+@pytest.mark.parametrize(("kind", "left", "right"), [("choice", "A", "A"), ("expression", "x+1", "x + 1")])
 def test_answers_are_grouped_by_their_kind(kind: AnswerKind, left: str, right: str) -> None:
     assert len(votes.tally(candidates([(left, 1.0), (right, 1.0)]), kind)) == 1
 
