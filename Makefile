@@ -5,16 +5,19 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check fast clean
+.PHONY: run test check fast speed clean
 
 run: $(VENV)/.installed
 	$(BIN)/score-local batch score_local/samples/problems.jsonl --run runs/sample --resume
 
 test: $(VENV)/.installed-dev check
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu and not speed"
 
 fast: $(VENV)/.installed-dev check
-	$(BIN)/python -m pytest -m "not gpu and not model"
+	$(BIN)/python -m pytest -m "not gpu and not speed and not model"
+
+speed: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m speed
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -19,10 +19,11 @@ from typing import Any
 class Worker:
     """Runs `python -m module` when first asked, keeps it, and starts it anew after it died. Thread-safe.
 
-    An answer is given `limit` seconds, the start `start_limit` (imports may take long on a busy machine).
+    An answer is given `limit` seconds by the clock, the start `start_limit`: both are for a helper that hangs, and
+    long, because a busy machine delays one that works. What a question may cost is the helper's to say.
     """
 
-    def __init__(self, module: str, cwd: Path, limit: float = 5.0, start_limit: float = 60.0) -> None:
+    def __init__(self, module: str, cwd: Path, limit: float = 30.0, start_limit: float = 120.0) -> None:
         self.module, self.cwd, self.limit, self.start_limit = module, cwd, limit, start_limit
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 import time
@@ -131,6 +133,14 @@ def test_the_worker_ends_with_its_stdin() -> None:
     command = [sys.executable, "-m", "score_local.answers.worker"]
     done = subprocess.run(command, cwd=ROOT, input=b"not json\n", capture_output=True, timeout=60, check=True)
     assert done.stdout.split() == [b"true", b"null"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system limits no processor time")
+def test_a_question_that_takes_too_much_of_the_processor_ends_the_worker() -> None:
+    code = "from score_local.answers import worker; worker.MAX_SECONDS = 0.3; worker.main()"
+    question = json.dumps({"left": ENDLESS, "right": "5"}).encode() + b"\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=question, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (-signal.SIGPROF, [b"true"])
 
 
 def test_importing_the_package_imports_no_sympy() -> None:

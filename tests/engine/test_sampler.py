@@ -67,5 +67,13 @@ def test_any_logits_give_a_token(values: list[float], top_k: int, temperature: f
     assert 0 <= token < len(values) and logprob <= 1e-4
 
 
+@pytest.mark.parametrize(("vocabulary", "top_k"), [(50, 7), (6_400, 99), (6_500, 100), (20_001, 100), (20_001, 20_000)])
+def test_the_top_k_are_those_of_a_full_sort_ties_by_token(vocabulary: int, top_k: int) -> None:
+    for seed in range(5):
+        logits = np.random.default_rng(seed).normal(0, 2, vocabulary).round(2).astype(np.float32)  # rounded: ties
+        expected = np.lexsort((np.arange(vocabulary), -logits))[:top_k]
+        assert (Sampler(Sampling(top_k=top_k))._top_k(logits) == expected).all()
+
+
 def test_the_normalizer_does_not_overflow() -> None:
     assert log_normalizer(np.array([3e4, 3e4], dtype=np.float32)) == pytest.approx(3e4 + np.log(2))

@@ -196,6 +196,7 @@ def test_many_threads_may_save(history: History) -> None:
     assert [found.turns for found in history.search()] == [20] * 8
 
 
+@pytest.mark.speed
 def test_a_thousand_conversations_are_listed_quickly(tmp_path: Path) -> None:
     history = History(tmp_path / "history.db")
     for i in range(1000):

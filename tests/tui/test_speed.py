@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from pathlib import Path
 
@@ -10,24 +9,20 @@ import pytest
 
 from tests.tui import speed
 
-busy = pytest.mark.skipif(
-    os.getloadavg()[0] > (os.cpu_count() or 1) / 2, reason="the machine is busy: seconds would measure the others"
-)
 
-
-@busy
+@pytest.mark.speed
 def test_the_first_screen_is_there_at_once(tmp_path: Path) -> None:
     assert statistics.median(speed.first_paint(tmp_path) for _ in range(3)) < 0.5
 
 
-@busy
+@pytest.mark.speed
 def test_keys_are_drawn_and_cancel_is_heard_while_a_reply_streams(tmp_path: Path) -> None:
     measured = speed.streaming(tmp_path)
     assert speed.percentile(measured.keys, 0.95) < 0.1  # the aim is 0.05; two idle cores gave 0.058
     assert measured.cancel < 0.2
 
 
-@busy
+@pytest.mark.speed
 def test_drawing_costs_the_engine_little(tmp_path: Path) -> None:
     alone, shown = speed.engine_rate(tmp_path)
     assert shown > 0.85 * alone  # the aim is 0.95; two idle cores gave 0.936

@@ -328,6 +328,7 @@ def test_a_pause_before_the_first_problem_solves_nothing(engine: ScriptedEngine)
     assert engine.requests == [] and read_traces(Path("run")) == []
 
 
+@pytest.mark.speed
 def test_five_thousand_problems_stay_fast(engine: ScriptedEngine) -> None:
     file = many(Path("many.jsonl"), 5000)
     Path("runs/many").mkdir(parents=True)
