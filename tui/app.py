@@ -100,6 +100,7 @@ class ScoreApp(App[None]):
         gc.freeze()  # or each full collection walks through all modules, and holds up the keys for 40 ms
 
     async def on_unmount(self) -> None:
+        await asyncio.to_thread(self.conversation.talk.finish)
         await asyncio.to_thread(self.services.close)
 
     def _tell(self, text: str, severity: str = "information") -> None:

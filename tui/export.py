@@ -69,13 +69,22 @@ def _reply(turn: Turn) -> Iterator[str]:
         yield ""
         if turn.answer not in (None, turn.trace.answer):
             yield from (f"Answer that was chosen: {turn.answer}", "")
+        yield from _left([phase for phase in turn.phases[-1:] if phase.cut_off])
     elif turn.reply:
         yield from (turn.reply, "")
     else:
-        for phase in turn.phases:
-            yield from (f"### {phase.name.capitalize()}", "", phase.text, "")
+        yield from _left(turn.phases)
+
+
+def _left(phases: Sequence[Phase]) -> Iterator[str]:
+    for phase in phases:
+        yield from (f"### {_name(phase).capitalize()}", "", phase.text, "")
+
+
+def _name(phase: Phase) -> str:
+    return f"{phase.name}, cut off" if phase.cut_off else phase.name
 
 
 def _timing(phase: Phase) -> str:
     rate = f"{phase.generated / phase.seconds:.1f}" if phase.seconds else ""
-    return f"| {phase.name} | {phase.generated} | {phase.seconds:.2f} | {rate} |"
+    return f"| {_name(phase)} | {phase.generated} | {phase.seconds:.2f} | {rate} |"

@@ -32,7 +32,10 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """A phase that ended: what it is called (solve, verify, sample, refine, chat), what it wrote, what it cost."""
+    """A phase that ended: what it is called (solve, verify, sample, refine, chat), what it wrote, what it cost.
+
+    One that was `cut_off` was cancelled, failed or killed half-way; it is the last of its turn, or was tried again.
+    """
 
     name: str
     text: str = ""
@@ -40,14 +43,16 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     generated: int = 0
     prompt: int = 0
     reused: int = 0
+    cut_off: bool = False
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """A message of the person and what came of it.
 
-    `phases` are kept as they end; a `problem` has its `trace` once all have ended, a `chat` its `reply`. `answer` is
-    the one that the person or the policy chose. `hint` is what the person told the refiner. A turn that is `running`
-    in a conversation just opened was cut off with its app, or another app runs it still.
+    `phases` are kept as they end, and what the running one has written every few seconds; a `problem` has its `trace`
+    once all have ended, a `chat` its `reply`. `answer` is the one that the person or the policy chose. `hint` is what
+    the person told the refiner. A turn that is `running` in a conversation just opened was cut off with its app, or
+    another app runs it still.
     """
 
     id: str

@@ -8,6 +8,7 @@ and the engine keeps its share of the processor.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from tui.records import Phase, Turn
 
 log = logging.getLogger("tui.session")
 PAUSE = 0.08  # seconds between what was shown and the next message
+KEEP = 2.0  # seconds between two savings of what the running phase has written
 SHOWN = ("solve", "refine")  # phases whose text is shown as it comes; of the others, only their number of tokens
 
 Result = Union[Trace, Completion]
@@ -92,6 +94,7 @@ class Session:
         self._scheduler: Scheduler[Result] = Scheduler(engine, self._hear, helpers)
         self._gathered = Grew(turn.id, "", "", 0)
         self._written: list[str] = []  # of the phase that runs, where its text is shown
+        self._keep_from = 0.0  # when what is written is saved again
         self._free_from: float | None = 0.0  # when the next piece may be posted; None: the last is not shown yet
         self._died = self._cancelled = False
         self._thread = threading.Thread(target=self._run, name=f"turn-{turn.id[:8]}", daemon=True)
@@ -105,6 +108,10 @@ class Session:
     def shown(self) -> None:
         """The last piece is on the screen. From the screen's thread."""
         self._free_from = time.monotonic() + PAUSE
+
+    def join(self, seconds: float) -> None:
+        """Waits until it is over, and kept."""
+        self._thread.join(seconds)
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -129,12 +136,9 @@ class Session:
             self._end("done", reply=result.text)
 
     def _end(self, state: str, **changes: object) -> None:
-        phase = self._gathered.phase
         self._flush()
-        if self._written:  # what was written before it was cut off is kept, too
-            cut_off = Phase(name=phase, text="".join(self._written), generated=len(self._written))
-            changes["phases"] = (*self._turn.phases, cut_off)
-        self._turn = msgspec.structs.replace(self._turn, state=state, **changes)
+        self._turn = msgspec.structs.replace(self._so_far(), state=state, **changes)
+        self._written.clear()
         self._keep()
         self._post(Ended(self._turn, self._died))
 
@@ -155,6 +159,8 @@ class Session:
         if text:
             self._written.append(text)
         self._gathered = Grew(self._turn.id, token.phase, self._gathered.text + text, self._gathered.tokens + 1)
+        if text and time.monotonic() >= self._keep_from:
+            self._keep()
         if self._free_from is not None and time.monotonic() >= self._free_from:
             self._flush()
 
@@ -183,10 +189,20 @@ class Session:
         self._keep()
         self._post(Changed(self._turn))
 
+    def _so_far(self) -> Turn:
+        """The turn with what the running phase has written, which is the last that is known of it if it is cut off."""
+        if not self._written:
+            return self._turn
+        name, text = self._gathered.phase, "".join(self._written)
+        running = Phase(name=name, text=text, generated=len(self._written), cut_off=True)
+        return msgspec.structs.replace(self._turn, phases=(*self._turn.phases, running))
+
     def _keep(self) -> None:
         try:
-            self._save(self._turn)
-        except UserError as error:
+            self._save(self._so_far())
+            self._keep_from = time.monotonic() + KEEP
+        except UserError as error:  # the lock of another app may have cost seconds: not again before the phase ends
+            self._keep_from = math.inf
             self._post(Told(str(error)))
 
 

@@ -20,6 +20,7 @@ from tui.services import Services
 from tui.session import News, Session, Work
 
 TITLE_WIDTH = 70
+PATIENCE = 2.0  # seconds that an app which ends waits for a turn to be kept
 
 
 class Talk:
@@ -101,6 +102,12 @@ class Talk:
         """Stops whatever runs; each turn ends with what it has."""
         for session in self._sessions.values():
             session.cancel()
+
+    def finish(self) -> None:
+        """Stops whatever runs and waits until that is kept. Blocks."""
+        self.cancel()
+        for session in list(self._sessions.values()):
+            session.join(PATIENCE)
 
     def shown(self, turn: str) -> None:
         """What was posted of a turn is on the screen."""

@@ -209,8 +209,11 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_the_conversation_kept(
     terminal.ended()
     assert b"\x1b[?1049l" in terminal.seen
     history = History(tmp_path / "history.db")
-    assert [found.conversation.title for found in history.search()] == ["hi"]
+    (found,) = history.search()
+    (turn,) = history.turns(found.conversation.id)
     history.close()
+    assert (found.conversation.title, turn.state) == ("hi", "cancelled")
+    assert turn.phases[-1].cut_off and turn.phases[-1].text.startswith("abc")
 
 
 def test_ctrl_z_suspends_and_fg_goes_on(terminal: Terminal) -> None:

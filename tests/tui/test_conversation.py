@@ -181,6 +181,23 @@ def test_a_conversation_is_found_again_branched_and_begun_anew(tmp_path: Path) -
     chat(tmp_path, act)
 
 
+def test_a_refinement_that_is_cancelled_says_so(tmp_path: Path) -> None:
+    def script(request: Request) -> str | tuple[float, ...]:
+        reply = eggs(request)
+        refining = isinstance(request, Generate) and request.phase == "refine"
+        return f"{reply} {'word ' * 1000}" if refining else reply
+
+    async def act(app: Chat) -> None:
+        app.screen.query_one(Prompt).text = PROBLEM
+        await app.press("enter")
+        await app.until(lambda: "word word" in app.text)
+        await app.press("escape")
+        await app.until(lambda: "Refined solution  cut off after" in app.text)
+        assert app.cards[-1].turn.answer == "74" and "not 74" in app.text and "word word" in app.text
+
+    chat(tmp_path, act, script, size=(80, 60), rate=200)
+
+
 def test_escape_cancels_within_a_micro_batch_and_keeps_the_text(tmp_path: Path) -> None:
     async def act(app: Chat) -> None:
         await app.type("hi")

@@ -39,9 +39,17 @@ TURNS = [
         id="v",
         conversation="c",
         question="cut off?",
-        phases=(Phase(name="solve", text="half"),),
+        phases=(Phase(name="solve", text="half", cut_off=True),),
         state="failed",
         error="the engine has died",
+    ),
+    Turn(
+        id="w",
+        conversation="c",
+        question="refined?",
+        phases=(Phase(name="refine", text="Critique: half", generated=2, cut_off=True),),
+        trace=TRACE,
+        state="cancelled",
     ),
 ]
 
@@ -61,7 +69,9 @@ def test_markdown_tells_the_whole_story() -> None:
         "| solve | 30 | 2.00 | 15.0 |",
         "## 2. thanks ␛[2J",
         "You are *welcome*.",
-        "### Solve\n\nhalf\n",
+        "### Solve, cut off\n\nhalf\n",
+        "### Refine, cut off\n\nCritique: half\n",
+        "| refine, cut off | 2 | 0.00 |  |",
         "*failed*: the engine has died",
     ):
         assert part in text, part

@@ -16,7 +16,7 @@ from score_local.helpers import NO_HELPERS
 from score_local.policy import Policy, Verify
 from score_local.trace import Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN
-from tui import turns, work
+from tui import session, turns, work
 from tui.records import Turn
 from tui.session import Began, Ended, Grew, News, Session, Told
 
@@ -82,6 +82,17 @@ def test_cancelled_within_a_micro_batch_and_what_was_written_is_kept() -> None:
     last = run.until(Ended)[-1]
     assert time.monotonic() - began < 0.2
     assert isinstance(last, Ended) and last.turn.state == "cancelled" and last.turn.phases[0].text.startswith("word")
+    assert last.turn.phases[0].cut_off and run.saved[-1] == last.turn
+    run.engine.close()
+
+
+def test_what_a_phase_writes_is_kept_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "KEEP", 0.05)
+    run = Run(right, rate=40)
+    last = run.until(Ended)[-1]
+    kept = [phase for turn in run.saved for phase in turn.phases if phase.cut_off]
+    assert kept and all("Step 1: 2 + 2 = 4\n\\boxed{4}".startswith(phase.text) for phase in kept)
+    assert isinstance(last, Ended) and not any(phase.cut_off for phase in last.turn.phases)
     run.engine.close()
 
 

@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from score_local.trace import Attempt, Round, Trace
 from tui.literal import literal, one_line
-from tui.records import Turn
+from tui.records import Phase, Turn
 from tui.session import Began, Grew
 from tui.widgets.actions import Actions
 from tui.widgets.answer import Answer
@@ -108,6 +108,8 @@ class Card(Vertical, can_focus=True):
         else:
             self._show_phases(turn)
         over = turn.state != "running"
+        if over and turn.phases and turn.phases[-1].cut_off:
+            self._show_cut_off(turn.phases[-1])
         if over and turn.trace and turn.trace.initial:
             self.query_one(Answer).show(turn)
         self._show_error(turn)
@@ -148,8 +150,14 @@ class Card(Vertical, can_focus=True):
             self._write("solve", turn.reply)
         self._tell_numbers("solve", "solve")
 
+    def _show_cut_off(self, phase: Phase) -> None:
+        self._write(phase.name, phase.text)
+        for key in ("solve",) if phase.name == "solve" else self._refining():
+            if key in self._boxes:
+                self._boxes[key].tell(f"cut off after {phase.generated:,} token{'s' * (phase.generated != 1)}")
+
     def _tell_numbers(self, key: str, name: str, index: int = 0) -> None:
-        phases = [phase for phase in self.turn.phases if phase.name == name]
+        phases = [phase for phase in self.turn.phases if phase.name == name and not phase.cut_off]
         if key in self._boxes and len(phases) > index:
             self._boxes[key].tell(numbers(phases[index].generated, phases[index].seconds))
 
@@ -167,7 +175,7 @@ class Card(Vertical, can_focus=True):
             return
         if isinstance(news, Began):
             if self._written.pop(news.phase, None) is not None:  # another round of it
-                del self._pace[news.phase]
+                self._begin_again(news.phase)
             self._pace.setdefault(news.phase, Pace())
             if news.phase in ("verify", "sample"):
                 self._box(self._asking()).tell("asking")
@@ -175,6 +183,14 @@ class Card(Vertical, can_focus=True):
         self._pace.setdefault(news.phase, Pace()).count(news.tokens)
         if news.text:
             self._write(news.phase, self._written.get(news.phase, "") + news.text)
+
+    def _begin_again(self, phase: str) -> None:
+        """Takes away what an attempt that was cut off has left; other rounds have boxes of their own."""
+        self._pace.pop(phase, None)
+        for key in self._refining() if phase == "refine" else ():
+            if key in self._boxes:
+                self._prose(key).become("")
+                self._boxes[key].tell("")
 
     def tick(self) -> None:
         """Tells how fast it goes: now and then, for nobody reads numbers that change with every word."""
