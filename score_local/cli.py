@@ -81,7 +81,7 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--policy", metavar="FILE", help="a TOML file; the app's settings are written into it")
     command.add_argument("--history", metavar="FILE", help="where conversations are kept")
     command.add_argument("--ascii", action="store_true", help="only ASCII characters in the app's own lines and signs")
-    _add_engine(command, parallel=8, adapters=False)
+    _add_engine(command, parallel=8, adapters=False, model="the one used last, else the embedded one")
 
 
 def _add_solve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -204,9 +204,11 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--json", metavar="FILE", help="write all figures there")
 
 
-def _add_engine(command: argparse.ArgumentParser, parallel: int, *, adapters: bool = True) -> None:
+def _add_engine(
+    command: argparse.ArgumentParser, parallel: int, *, adapters: bool = True, model: str = "the embedded one"
+) -> None:
     group = command.add_argument_group("model and engine")
-    group.add_argument("--model", metavar="M", help="a catalogue name or a GGUF (default: the embedded one)")
+    group.add_argument("--model", metavar="M", help=f"a catalogue name or a GGUF (default: {model})")
     group.add_argument(
         "--parallel", type=_positive, default=parallel, metavar="N", help=f"sequences side by side ({parallel})"
     )

@@ -41,7 +41,7 @@ ASIDE = ("models", "history", "settings", "reload", "batch", "convert", "new", "
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the app begins with. `model` is a name or a path; None: the embedded one, where it is installed."""
+    """What the app begins with. `model` is a name or a path; None: the one used last, else the embedded one."""
 
     history: History
     policy: Policy
@@ -110,16 +110,29 @@ class ScoreApp(App[None]):
 
     @work
     async def _begin(self) -> None:
-        """The model that was asked for, or the embedded one; where there is none, the person chooses."""
+        """The model that was asked for, or was used last, or the embedded one; where none is, the person chooses."""
         self.run_worker(self._import_later, thread=True)
+        wanted = self._setup.model or await self._used_last() or catalog.DEFAULT_MODEL
         try:
-            model = await asyncio.to_thread(catalog.resolve, self._setup.model or catalog.DEFAULT_MODEL)
+            model = await asyncio.to_thread(catalog.resolve, wanted)
         except UserError as error:
             if self._setup.model:
                 self._tell(str(error), "error")
             await self._choose_first()
             return
         await self._load(model)
+
+    async def _used_last(self) -> str:
+        """The file of the model that was used last; "" where none was, or it is gone, and then the person is told."""
+        try:
+            last = await asyncio.to_thread(self._setup.history.last_model)
+        except UserError as error:
+            self._tell(str(error), "warning")
+            return ""
+        if last and not last.is_file():
+            self._tell(f"The model used last is not there any more: {last}", "warning")
+            return ""
+        return str(last or "")
 
     async def _choose_first(self) -> None:
         from tui.screens.first_start import FirstStartScreen
@@ -145,6 +158,15 @@ class ScoreApp(App[None]):
         finally:
             self.conversation.load_share = None
         await self.conversation.loaded()
+        await self._remember()
+
+    async def _remember(self) -> None:
+        """The next app begins with this model."""
+        if self.services.model:
+            try:
+                await asyncio.to_thread(self._setup.history.keep_model, self.services.model)
+            except UserError as error:
+                self._tell(str(error), "warning")
 
     def _progress(self, share: float) -> None:
         self.conversation.load_share = share

@@ -1,4 +1,4 @@
-"""Every conversation, kept as it goes: found again, renamed, branched, deleted and undeleted.
+"""Every conversation, kept as it goes: found again, renamed, branched, deleted and undeleted; and the model used last.
 
     history = History(path)
     conversation = history.create()
@@ -11,6 +11,7 @@ one history open. Knows nothing of screens.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -144,6 +145,20 @@ class History:
             conversation = _find(database, key)
         self._deleted.pop()
         return conversation
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    def last_model(self) -> Path | None:
+        """The file of the model that was used last, whether or not it is still there. Raises HistoryError."""
+        with self._reading() as database:
+            row = database.execute("SELECT name FROM used WHERE what = 'model'").fetchone()
+        return Path(os.fsdecode(row[0])) if row else None
+
+    def keep_model(self, file: Path) -> None:
+        """Raises HistoryError."""
+        with self._writing() as database:
+            name = os.fsencode(file.absolute())
+            database.execute("INSERT OR REPLACE INTO used (what, name) VALUES ('model', ?)", (name,))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ CREATE INDEX turns_of ON turns (conversation);
 CREATE INDEX latest ON conversations (updated);
 CREATE VIRTUAL TABLE words USING fts5 (text, conversation UNINDEXED, tokenize = 'trigram');
 """
+# Since the first version, so that apps of before and after use one file.
+USED = "CREATE TABLE IF NOT EXISTS used (what TEXT PRIMARY KEY, name BLOB NOT NULL)"
 
 
 class Opened(NamedTuple):
@@ -120,6 +122,7 @@ def _prepare(connection: sqlite3.Connection) -> int:
         for statement in SCHEMA.split(";"):
             connection.execute(statement)
     if version <= VERSION:
+        connection.execute(USED)
         connection.execute(f"PRAGMA user_version = {VERSION}")  # a read-only file is found out by writing
     connection.execute("COMMIT")
     return max(version, VERSION)

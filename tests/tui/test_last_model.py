@@ -1,0 +1,68 @@
+"""Which model an app begins with: the one that was asked for, else the one used last, else the embedded one."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from score_local import catalog
+from tests.tui.chat import Chat, chat
+from tui.history import History
+
+
+@pytest.fixture(autouse=True)
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands in for the embedded model."""
+    file, resolve = tmp_path / "embedded.gguf", catalog.resolve
+    file.write_bytes(b"GGUF")
+    monkeypatch.setattr(catalog, "resolve", lambda name: file if name == catalog.DEFAULT_MODEL else resolve(name))
+    return file
+
+
+def begin(folder: Path, *, model: Path | None = None) -> tuple[Path | None, str]:
+    """Opens the app and waits for its model; which one that is, and what it shows."""
+    seen: list[tuple[Path | None, str]] = []
+
+    async def act(app: Chat) -> None:
+        await app.until(app.app.services.engine)
+        await app.idle()
+        await app.until(lambda: app.app.services.history.last_model() == app.app.services.model)
+        seen.append((app.app.services.model, " ".join(app.text.split())))
+
+    chat(folder, act, loaded=False, model=str(model) if model else None, size=(140, 45))
+    return seen[0]
+
+
+def test_the_model_used_last_is_used_again(tmp_path: Path, embedded: Path) -> None:
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGUF")
+    assert begin(tmp_path)[0] == embedded, "none was used"
+    assert begin(tmp_path, model=other)[0] == other
+    model, text = begin(tmp_path)
+    assert model == other and "not there" not in text
+    assert begin(tmp_path, model=embedded)[0] == embedded, "what is asked for comes first"
+    assert begin(tmp_path)[0] == embedded
+
+
+def test_one_that_is_gone_is_told_and_the_embedded_one_used(tmp_path: Path, embedded: Path) -> None:
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGUF")
+    begin(tmp_path, model=other)
+    other.unlink()
+    model, text = begin(tmp_path)
+    assert model == embedded and "The model used last is not there any more" in text
+    assert "not there" not in begin(tmp_path)[1]
+
+
+def test_a_history_of_before_learns_of_models(tmp_path: Path) -> None:
+    History(tmp_path / "history.db").close()
+    with sqlite3.connect(tmp_path / "history.db") as file:
+        file.execute("DROP TABLE used")
+    file.close()
+    history = History(tmp_path / "history.db")
+    assert not history.notice and history.last_model() is None
+    history.keep_model(Path("b\udcffd.gguf"))
+    assert history.last_model() == Path("b\udcffd.gguf").absolute(), "a name may be any bytes"
+    history.close()
