@@ -52,7 +52,7 @@ def refiner_examples(
             id=row.id,
             problem=pair.problem.id,
             role="refiner",
-            messages=_turns(prompts.refine_messages(solved(pair.problem, pair.wrong))),
+            messages=turns_of(prompts.refine_messages(solved(pair.problem, pair.wrong))),
             target=target,
             split=split_of(pair.problem.id, settings.dev_share),
             meta={"sample": pair.wrong.id, "wrong_step": verdict.critique_step},
@@ -83,7 +83,7 @@ def _verifier_example(
         id=sample.id,
         problem=problem.id,
         role="verifier",
-        messages=_turns(prompts.verify_messages(solved(problem, sample))),
+        messages=turns_of(prompts.verify_messages(solved(problem, sample))),
         target=prompts.INCORRECT if incorrect else prompts.CORRECT,
         split=split_of(problem.id, settings.dev_share),
         meta={
@@ -109,7 +109,7 @@ def solver_examples(
             id=row.id,
             problem=row.problem,
             role="solver",
-            messages=_turns(prompts.solve_messages(problems[row.problem])),
+            messages=turns_of(prompts.solve_messages(problems[row.problem])),
             target=samples[row.id].text.strip(),
             split=split_of(row.problem, settings.dev_share),
         )
@@ -217,5 +217,5 @@ def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _turns(conversation: Iterable[Message]) -> tuple[Turn, ...]:
+def turns_of(conversation: Iterable[Message]) -> tuple[Turn, ...]:
     return tuple(Turn(message.role, message.content) for message in conversation)

@@ -1,4 +1,5 @@
-"""Training examples as `score-local collect` exports them, of one role, by split. Knows no tokens."""
+"""Training examples of one role, by split: those that `score-local collect` exports, and for a solver also problems
+with a rationale. Knows no tokens."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import msgspec
 
 from score_local import prompts
 from score_local.collect.export import CARD, FOLDER, Dataset
+from score_local.collect.rationales import solver_example, worked_in
 from score_local.collect.records import Example
 from score_local.errors import InputError
 from score_local.train.recipe import Role
@@ -27,8 +29,8 @@ class TrainingData(msgspec.Struct, frozen=True):
 
 
 def read_data(paths: Sequence[Path], role: Role, limit: int = 0) -> TrainingData:
-    """Reads JSONL files of examples, dataset folders, or collections that hold one; `limit` training examples (0:
-    all). Raises InputError."""
+    """Reads JSONL files of examples (or of problems with a rationale), dataset folders, or collections that hold one;
+    `limit` training examples (0: all). Raises InputError."""
     digest, rows = hashlib.sha256(), dict[tuple[str, str], Example]()
     for path in paths:
         content = _content(path, role)
@@ -63,7 +65,8 @@ def _content(path: Path, role: Role) -> bytes:
 
 
 def _examples(content: bytes, where: str, role: Role) -> list[Example]:
-    return [_decode(line, f"{where}:{number}", role) for number, line in enumerate(content.splitlines(), 1)]
+    read = (_decode(line, f"{where}:{number}", role) for number, line in enumerate(content.splitlines(), 1))
+    return [example for example in read if example]
 
 
 def _require_apart(train: Sequence[Example], dev: Sequence[Example], where: str) -> None:
@@ -96,7 +99,11 @@ def _require_whole(file: Path, sha256: str) -> None:
         raise InputError(f"is not the file that {CARD} tells of", str(file), EXPORT)
 
 
-def _decode(line: bytes, where: str, role: Role) -> Example:
+def _decode(line: bytes, where: str, role: Role) -> Example | None:
+    """None for a rationale that had better not be learnt from."""
+    worked = worked_in(line) if role == "solver" else None
+    if worked:
+        return solver_example(worked)
     try:
         example = msgspec.json.decode(line, type=Example)
     except msgspec.DecodeError as error:

@@ -70,3 +70,37 @@ def test_an_interrupted_export_is_refused(tmp_path: Path) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_data([tmp_path / "none.jsonl"], "solver")
+
+
+WORKED = {
+    "id": "g7",
+    "question": "Ann has 48 clips and sells half of them at $2. How much does she get?",
+    "answer": "48",
+    "rationale": "Ann sells 48/2 = <<48/2=24>>24 clips.\nShe gets 24*2 = $<<24*2=48>>48.\n#### 48",
+}
+
+
+def worked_file(path: Path, *changes: dict[str, str]) -> Path:
+    path.write_bytes(b"".join(msgspec.json.encode(WORKED | change) + b"\n" for change in changes))
+    return path
+
+
+def test_a_solver_learns_from_rationales(tmp_path: Path) -> None:
+    rows = [{"id": f"g{number}"} for number in range(60)]
+    data = read_data([worked_file(tmp_path / "train.jsonl", *rows)], "solver")
+    assert len(data.train) + len(data.dev) == 60 and len(data.dev) > 0
+    first = data.train[0]
+    assert first.target == "Step 1: Ann sells 48/2 = 24 clips.\nStep 2: She gets 24*2 = $48.\n\\boxed{48}"
+    assert first.messages[-1].content.startswith(WORKED["question"])
+
+
+def test_a_rationale_that_miscalculates_teaches_nothing(tmp_path: Path) -> None:
+    rows = [{"id": f"g{number}"} for number in range(60)]
+    wrong = {"id": "wrong", "rationale": "Ann sells 48/2 = 25 clips.\n#### 50"}
+    data = read_data([worked_file(tmp_path / "train.jsonl", *rows, wrong)], "solver")
+    assert len(data.train) + len(data.dev) == 60
+
+
+def test_only_a_solver_learns_from_rationales(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.jsonl:1: no training example"):
+        read_data([worked_file(tmp_path / "train.jsonl", {})], "verifier")
