@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from score_local import votes
@@ -57,7 +57,6 @@ def test_an_election_is_settled_when_the_rest_cannot_change_it(
     assert votes.settled(candidates(ballots), "number", to_come) is settled
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["1", "2", "3"]), min_size=1, max_size=9), st.lists(st.sampled_from(["1", "2", "3"])))
 def test_a_settled_election_stays_settled(counted: list[str], to_come: list[str]) -> None:
     ballots = candidates([(answer, 1.0) for answer in counted])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from score_local.answers import equal, extract
@@ -91,7 +91,6 @@ def test_equality(left: str, right: str | None, expected: bool | None, reason: s
     assert equal(right, left, "choice") is expected, reason
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(st.sampled_from([*"AaBC.()", " or ", " ", "dog", "I "])).map("".join)))
 def test_any_text_gives_an_offered_letter_or_nothing(text: str) -> None:
     for stated in (text, rf"\boxed{{{text}}}", f"The answer is {text}"):

@@ -6,7 +6,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from score_local.answers import equal, extract, parse_number
@@ -222,7 +222,6 @@ PIECES = st.sampled_from(
 SOUP = st.lists(st.one_of(PIECES, st.integers(0, 2000).map(str), st.text(max_size=3)), max_size=30).map("".join)
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), SOUP))
 def test_any_text_gives_a_canonical_number_or_nothing(text: str) -> None:
     for stated in (text, rf"\boxed{{{text}}}"):
@@ -240,13 +239,11 @@ def spellings(value: int) -> list[str]:
     return [*numbers, rf"{sign}\${size}", f"{sign}{size}.00", rf"x = {sign}{size}", rf"{sign}{size} \text{{ km}}"]
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**15), 10**15))
 def test_all_spellings_of_an_integer_vote_together(value: int) -> None:
     assert {extract(rf"\boxed{{{spelling}}}", "number") for spelling in spellings(value)} == {str(value)}
 
 
-@settings(deadline=None)
 @given(st.fractions(max_denominator=10**6))
 def test_all_spellings_of_a_fraction_vote_together(value: Fraction) -> None:
     above, below = value.numerator, value.denominator
@@ -255,7 +252,6 @@ def test_all_spellings_of_a_fraction_vote_together(value: Fraction) -> None:
     assert {extract(rf"\boxed{{{form}}}", "number") for form in forms} == {spell(value)}
 
 
-@settings(deadline=None)
 @given(st.fractions(), st.fractions())
 def test_equality_is_reflexive_and_symmetric(left: Fraction, right: Fraction) -> None:
     a, b = str(left), str(right)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from score_local.answers import split_thought
@@ -27,7 +27,6 @@ def test_split(text: str, thought: str, rest: str, reason: str) -> None:
     assert split_thought(text) == (thought, rest), reason
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["<think>", "</think>", "a", " "])).map("".join))
 def test_the_rest_holds_no_tag_and_splits_into_itself(text: str) -> None:
     _, rest = split_thought(text)

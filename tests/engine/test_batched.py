@@ -57,7 +57,7 @@ REQUESTS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(REQUESTS, min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 20), st.booleans())
 def test_batching_and_reuse_never_change_a_reply(
     requests: Sequence[Request], streams: int, chunk: int, can_trim: bool

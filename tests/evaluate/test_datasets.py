@@ -181,7 +181,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8))
 def test_any_record_is_a_problem_or_told(record: dict[str, Any]) -> None:
     try:

@@ -317,7 +317,6 @@ def equations(draw: st.DrawFn) -> tuple[str, Fraction]:
     return text, Fraction(eval(exact, {"Fraction": Fraction}))
 
 
-@settings(deadline=None)
 @given(equations(), st.sampled_from(["{} = {}", "So {} = {} in all.", "\\( {} = {} \\)", "- {} = {}", "2. {}={}"]))
 def test_correct_equations_hold(equation: tuple[str, Fraction], frame: str) -> None:
     left, value = equation
@@ -325,7 +324,6 @@ def test_correct_equations_hold(equation: tuple[str, Fraction], frame: str) -> N
     assert [check.holds for check in check_steps([frame.format(left, right)])] == [True]
 
 
-@settings(deadline=None)
 @given(equations(), st.sampled_from([7, 1000, 12345]))
 def test_clear_errors_are_never_taken_for_right(equation: tuple[str, Fraction], margin: int) -> None:
     left, value = equation
@@ -333,7 +331,6 @@ def test_clear_errors_are_never_taken_for_right(equation: tuple[str, Fraction], 
     assert [check.holds for check in check_steps([f"{left} = {wrong}"])] in ([False], [None])
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 10**6), st.integers(1, 10**6), st.sampled_from("+-*"), st.integers(1, 10**6), st.sampled_from(UNITS)
 )
@@ -386,7 +383,7 @@ PIECES += [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text())
 def test_never_raises(text: str) -> None:
     for check in check_steps(split_steps(text)):
