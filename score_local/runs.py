@@ -18,13 +18,13 @@ import msgspec
 from filelock import FileLock, Timeout
 
 import score_local
-from score_local import prompts
 from score_local.append_only import AppendOnly, whole_lines, write_error
 from score_local.errors import RunError
 from score_local.gguf_check import file_sha256
 from score_local.policy import Policy
 from score_local.problem import Problem
 from score_local.trace import TRACE_VERSION, Trace
+from score_local.verifiers import prompts_fingerprint
 
 MANIFEST, TRACES, SUMMARY, LOCK = "manifest.json", "traces.jsonl", "summary.json", ".lock"
 
@@ -55,7 +55,7 @@ def manifest_of(
     return Manifest(
         model=FileHash(model.name, sha256 or file_sha256(model)),
         adapters={role: FileHash(path.name, file_sha256(path)) for role, path in sorted(adapters.items())},
-        prompts=prompts.fingerprint(),
+        prompts=prompts_fingerprint(),
         policy=policy,
         context=context,
         software={"score-local": score_local.__version__},

@@ -5,7 +5,6 @@ They are asked while collecting and never at run time: the models that are train
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -106,9 +105,8 @@ def correct_messages(conversation: Conversation, critique: str) -> Conversation:
 
 @cache
 def fingerprint() -> str:
-    """SHA-256 over all files in `collect/prompts`, names included."""
-    files = sorted(_folder().iterdir(), key=lambda file: file.name)
-    return hashlib.sha256(b"\0".join(f.name.encode() + b"\0" + f.read_bytes() for f in files)).hexdigest()
+    """SHA-256 over the prompts that collect, names included."""
+    return prompts.hash_of(_folder())
 
 
 def _filled(name: str, **fields: str) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 import score_local
-from score_local import prompts
 from score_local.commands.machine import machine
 from score_local.evaluate import calibration_plots, report_plots, report_text
 from score_local.evaluate.report import REPORT, Fit, Report, Setup
 from score_local.problem import Problem
 from score_local.runs import FileHash, write_whole
+from score_local.verifiers import prompts_fingerprint
 
 MARKDOWN = "report.md"
 
@@ -32,7 +32,7 @@ def setup_of(name: str, problems: Sequence[Problem], fitted: int, model: FileHas
         fitted=fitted,
         model=model,
         context=context,
-        prompts=prompts.fingerprint(),
+        prompts=prompts_fingerprint(),
         command=shlex.join(["score-local", *sys.argv[1:]]),
         machine=machine(),
         software={"score-local": score_local.__version__, "python": platform.python_version(), **_llama()},

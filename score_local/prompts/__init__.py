@@ -91,8 +91,18 @@ def text(name: str) -> str:
 
 @cache
 def fingerprint() -> str:
-    """SHA-256 over all prompt files, names included: a run is resumed only with the prompts it began with."""
-    files = sorted((f for f in _folder().iterdir() if f.name.endswith((".txt", ".toml"))), key=lambda f: f.name)
+    """SHA-256 over the prompts that solve, verify and refine: an adapter was trained with them."""
+    return hash_of(_folder())
+
+
+def hash_of(*folders: Traversable) -> str:
+    """SHA-256 over the prompt files of `folders`, names included."""
+    files = [
+        file
+        for folder in folders
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith((".txt", ".toml"))
+    ]
     return hashlib.sha256(b"\0".join(f.name.encode() + b"\0" + f.read_bytes() for f in files)).hexdigest()
 
 
