@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from score_local import __version__
 from score_local.errors import UserError
+from score_local.flags import positive, probability
 
 EPILOG = """examples:
   score-local solve "A box holds 12 eggs. How many eggs do 7 boxes hold?"
@@ -108,7 +109,7 @@ def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--accept-changes", action="store_true", help="resume although model, prompts or policy changed"
     )
     command.add_argument("--output", metavar="FILE", help="answers, a row a problem: .jsonl or .csv, - for stdout")
-    command.add_argument("--limit", type=_positive, metavar="N", help="only the first N problems")
+    command.add_argument("--limit", type=positive, metavar="N", help="only the first N problems")
     _add_engine(command, parallel=16)
     _add_policy(command)
 
@@ -126,7 +127,7 @@ def _add_rethreshold(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command.set_defaults(command="rethreshold:run")
     command.add_argument("run", metavar="RUN", help="the run folder")
     command.add_argument(
-        "--threshold", type=_probability, required=True, metavar="P", help="refine from this P(incorrect) on"
+        "--threshold", type=probability, required=True, metavar="P", help="refine from this P(incorrect) on"
     )
     command.add_argument("--verifiers", metavar="A,B", help="count only these of the verifiers that spoke")
     command.add_argument(
@@ -192,10 +193,10 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument(
         "--problems", metavar="FILE", help="problems for the comparison (default: the shipped samples)"
     )
-    command.add_argument("--limit", type=_positive, default=60, metavar="N", help="at most N of them (default 60)")
-    command.add_argument("--parallel", type=_positive, default=16, metavar="N", help="sequences in the comparison (16)")
-    command.add_argument("--context", type=_positive, default=1024, metavar="T", help="tokens a sequence (1024)")
-    command.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
+    command.add_argument("--limit", type=positive, default=60, metavar="N", help="at most N of them (default 60)")
+    command.add_argument("--parallel", type=positive, default=16, metavar="N", help="sequences in the comparison (16)")
+    command.add_argument("--context", type=positive, default=1024, metavar="T", help="tokens a sequence (1024)")
+    command.add_argument("--threads", type=positive, metavar="N", help="default: the physical cores")
     command.add_argument("--skip-sweep", action="store_true", help="no tokens/s at 1, 4, 8, 16 and 32 sequences")
     command.add_argument("--skip-loop", action="store_true", help="no comparison with the single-sequence loop")
     command.add_argument(
@@ -210,10 +211,10 @@ def _add_engine(
     group = command.add_argument_group("model and engine")
     group.add_argument("--model", metavar="M", help=f"a catalogue name or a GGUF (default: {model})")
     group.add_argument(
-        "--parallel", type=_positive, default=parallel, metavar="N", help=f"sequences side by side ({parallel})"
+        "--parallel", type=positive, default=parallel, metavar="N", help=f"sequences side by side ({parallel})"
     )
-    group.add_argument("--context", type=_positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
-    group.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
+    group.add_argument("--context", type=positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
+    group.add_argument("--threads", type=positive, metavar="N", help="default: the physical cores")
     if adapters:
         group.add_argument(
             "--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner"
@@ -229,28 +230,12 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--verifiers", metavar="A,B", help="self, arithmetic, program, consistency, model (a judge), oracle"
     )
-    group.add_argument("--threshold", type=_probability, metavar="P", help="refine from this P(incorrect) on")
+    group.add_argument("--threshold", type=probability, metavar="P", help="refine from this P(incorrect) on")
     group.add_argument("--refine", choices=["gated", "always", "never"], help="when a refinement is written")
-    group.add_argument("--rounds", type=_positive, metavar="N", help="rounds of refinement")
-    group.add_argument("--samples", type=_positive, metavar="K", help="samples of the consistency verifier")
-    group.add_argument("--max-tokens", type=_positive, metavar="T", help="longest solution")
+    group.add_argument("--rounds", type=positive, metavar="N", help="rounds of refinement")
+    group.add_argument("--samples", type=positive, metavar="K", help="samples of the consistency verifier")
+    group.add_argument("--max-tokens", type=positive, metavar="T", help="longest solution")
     group.add_argument("--seed", type=int, metavar="N", help="seed of all sampling")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
 
 
 if __name__ == "__main__":

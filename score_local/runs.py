@@ -176,11 +176,16 @@ def write_whole(path: Path, content: bytes) -> None:
         raise write_error(path, error) from error
 
 
+def changes(before: msgspec.Struct, now: msgspec.Struct) -> list[str]:
+    """The fields of a manifest that differ and matter: newer software goes on with what older software began."""
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(now)
+    return sorted(key for key in new if key != "software" and old[key] != new[key])
+
+
 def _check_resumable(folder: Path, manifest: Manifest, resume: bool, accept_changes: bool) -> None:
     if not resume:
         raise RunError("holds a run already", str(folder), "Continue it with --resume, or choose another --run")
-    before, now = (msgspec.to_builtins(m) for m in (read_manifest(folder), manifest))
-    changed = sorted(key for key in now if key != "software" and before[key] != now[key])
+    changed = changes(read_manifest(folder), manifest)
     if changed and not accept_changes:
         raise RunError(
             f"this run was made with another {', '.join(changed)}",

@@ -31,7 +31,7 @@ from score_local.collect.records import Corrected, Correction, Critique, Judged,
 from score_local.collect.settings import Settings
 from score_local.errors import RunError
 from score_local.problem import Problem
-from score_local.runs import write_whole
+from score_local.runs import changes, write_whole
 
 MANIFEST, PROBLEMS, FUNNEL, LOCK = "manifest.json", "problems.jsonl", "funnel.json", ".lock"
 R = TypeVar("R", bound=Row)
@@ -175,10 +175,9 @@ def _check_resumable(folder: Path, manifest: Manifest, resume: bool) -> None:
     except (OSError, msgspec.DecodeError) as error:
         where = str(folder / MANIFEST)
         raise RunError(f"cannot be read: {error}", where, "Restore it, or choose another --out") from error
-    before, now = msgspec.to_builtins(found), msgspec.to_builtins(manifest)
-    changed = {key for key in now if key != "software" and before[key] != now[key]}
-    if changed == {"asks"} and not (folder / CRITIQUES.name).exists():  # nothing was asked with the others yet
+    changed = changes(found, manifest)
+    if changed == ["asks"] and not (folder / CRITIQUES.name).exists():  # nothing was asked with the others yet
         return write_whole(folder / MANIFEST, pretty(manifest))
     if changed:
-        what = f"this collection was made with another {', '.join(sorted(changed))}"
+        what = f"this collection was made with another {', '.join(changed)}"
         raise RunError(what, str(folder), "Use what it was made with, or choose another --out")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from score_local.flags import positive
+
 STAGES = ("sample", "label", "pair", "critique", "rules", "prompt", "export")
 ENGINES = ("llama", "transformers", "openai")
 DESCRIPTION = """Makes training data for solver, verifier and refiner from questions with gold answers (SCORE, stage 1):
@@ -33,7 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, metavar="DIR", help="the collection's folder")
     command.add_argument("--resume", action="store_true", help="go on where it stopped; begins it if there is none")
     command.add_argument("--stage", choices=STAGES, help="only this stage (default: all, in this order)")
-    command.add_argument("--limit", type=_positive, metavar="N", help="only the first N questions")
+    command.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
     _add_settings(command.add_argument_group("what is collected"))
     _add_engine(command.add_argument_group("model and engine"))
 
@@ -60,9 +62,9 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
         metavar="M",
         help="a catalogue name or a GGUF; with transformers also a folder or a hub id; with openai, its name there",
     )
-    group.add_argument("--parallel", type=_positive, default=16, metavar="N", help="requests side by side (16)")
-    group.add_argument("--context", type=_positive, default=3072, metavar="T", help="tokens a sequence can hold (3072)")
-    group.add_argument("--threads", type=_positive, metavar="N", help="llama: default: the physical cores")
+    group.add_argument("--parallel", type=positive, default=16, metavar="N", help="requests side by side (16)")
+    group.add_argument("--context", type=positive, default=3072, metavar="T", help="tokens a sequence can hold (3072)")
+    group.add_argument("--threads", type=positive, metavar="N", help="llama: default: the physical cores")
     group.add_argument(
         "--precision",
         choices=["fp32", "bf16", "nf4"],
@@ -78,9 +80,3 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help="openai: the environment variable that holds the key (SCORE_LOCAL_API_KEY)",
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from score_local.errors import PolicyError
+from score_local.flags import probability
 
 if TYPE_CHECKING:
     from score_local.evaluate.calibrate import Choices
@@ -38,10 +39,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", default="calibration.toml", metavar="FILE", help="calibration.toml; report beside it")
     command.add_argument("--signals", metavar="A,B", help="these verifiers, in this order (all that spoke, by cost)")
     command.add_argument(
-        "--tolerance", type=_share, metavar="P", help="share of decisions that ending early may change (0.05)"
+        "--tolerance", type=probability, metavar="P", help="share of decisions that ending early may change (0.05)"
     )
     command.add_argument(
-        "--lowest-threshold", type=_share, metavar="P", help="lowest threshold to try (0.5, as in SCORE)"
+        "--lowest-threshold", type=probability, metavar="P", help="lowest threshold to try (0.5, as in SCORE)"
     )
 
 
@@ -105,13 +106,3 @@ def _check_writable(out: Path) -> None:
         raise PolicyError(f"{out.name!r} does not end in .toml", "--out", "For example: --out calibration.toml")
     if not out.parent.is_dir():
         raise PolicyError("there is no such folder", str(out.parent), "Make it, or choose another --out")
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from score_local.flags import positive
+
 ON_HUB = ("gsm8k", "math", "svamp", "mawps", "commonsense_qa", "riddle_sense", "qasc")
 FIT_ON = ("half", "other-half")
 EPILOG = """examples:
@@ -32,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="policy files (.toml) and names, as majority-* (default: all that are shipped)",
     )
-    command.add_argument("--limit", type=_positive, metavar="N", help="only the first N problems")
+    command.add_argument("--limit", type=positive, metavar="N", help="only the first N problems")
     command.add_argument(
         "--fit-on",
         choices=FIT_ON,
@@ -44,12 +46,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--compare", nargs=2, metavar=("A", "B"), help="set two reports side by side")
     group = command.add_argument_group("model and engine")
     group.add_argument("--model", metavar="M", help="a catalogue name or a GGUF (default: the embedded one)")
-    group.add_argument("--parallel", type=_positive, default=16, metavar="N", help="sequences side by side (16)")
-    group.add_argument("--context", type=_positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
-    group.add_argument("--threads", type=_positive, metavar="N", help="default: the physical cores")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    group.add_argument("--parallel", type=positive, default=16, metavar="N", help="sequences side by side (16)")
+    group.add_argument("--context", type=positive, default=2048, metavar="T", help="tokens a sequence can hold (2048)")
+    group.add_argument("--threads", type=positive, metavar="N", help="default: the physical cores")

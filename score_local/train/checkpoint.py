@@ -26,7 +26,7 @@ from torch import Tensor
 from score_local.adapter_files import CARD, AdapterCard
 from score_local.append_only import AppendOnly, whole_lines, write_error
 from score_local.errors import RunError
-from score_local.runs import write_whole
+from score_local.runs import changes, write_whole
 from score_local.toml_text import toml_text
 from score_local.train.recipe import Recipe, Role
 from score_local.train.tasks import Quality
@@ -153,8 +153,7 @@ def open_folder(path: Path, *, resume: bool) -> Folder:
 
 def require_same(before: Manifest, now: Manifest, where: Path) -> None:
     """Raises RunError naming what has changed since a training was begun."""
-    old, new = msgspec.to_builtins(before), msgspec.to_builtins(now)
-    changed = sorted(key for key in new if key != "software" and old[key] != new[key])
+    changed = changes(before, now)
     if changed:
         what = f"this training was begun with another {', '.join(changed)}"
         raise RunError(what, str(where), "Use what it was begun with, or choose another --out")
