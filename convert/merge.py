@@ -29,8 +29,8 @@ from convert.safetensors import Array
 from convert.sources import Merged, Source
 from score_local.errors import ModelError
 
-PIECE = 1 << 20  # values: 4 MB of float32, which malloc keeps for the next piece
-AHEAD = 4  # pieces that are read and merged while one is written
+PIECE = 1 << 17  # values: half a megabyte of float32, which stays in a core's cache and which malloc keeps
+AHEAD = 16  # pieces that are read and merged while one is written
 WORKERS = 2
 F16_MAX = 65504.0
 
@@ -46,7 +46,12 @@ class FileType(msgspec.Struct, frozen=True):
 def to_bfloat16(values: Array) -> NDArray[np.uint16]:
     """Finite float32 rounded to the nearest bfloat16, ties to even."""
     bits = values.view(np.uint32)
-    return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    rounded = bits >> 16
+    rounded &= 1
+    rounded += 0x7FFF
+    rounded += bits
+    rounded >>= 16
+    return rounded.astype(np.uint16)
 
 
 FILE_TYPES: Mapping[str, FileType] = {

@@ -16,6 +16,7 @@ from convert.peft_adapter import LoraChange
 from convert.safetensors import Array
 
 Rows = Union[slice, NDArray[np.intp]]
+TILE_ROWS, TILE = 4, 1 << 18  # TILE counts multiplications: OpenBLAS shares out what takes more
 
 
 class RowChange(msgspec.Struct, frozen=True):
@@ -28,10 +29,30 @@ class RowChange(msgspec.Struct, frozen=True):
 
     def apply(self, weights: Array, rows: Rows) -> Array:
         """`weights` (n, columns), which are the checkpoint's `rows`, merged."""
-        merged = weights + self.left[rows] @ self.right
+        merged = product(self.left[rows], self.right)
+        merged += weights
         if self.magnitude is not None:
             merged *= (self.magnitude[rows] / np.linalg.norm(merged, axis=1))[:, None]
         return merged
+
+
+def product(left: Array, right: Array) -> Array:
+    """`left` (n, rank) @ `right` (rank, columns) in tiles, which stay in the cache and with the thread that calls.
+
+    Of whole pieces, whose factors are so thin, OpenBLAS's threads mostly waited for each other: three quarters of the
+    processor time of a merge. Its bits are the same either way.
+    """
+    (n, rank), columns = left.shape, right.shape[1]
+    made = np.empty((n, columns), np.float32)
+    height, width = n // TILE_ROWS, 64 * max(1, TILE // (64 * TILE_ROWS * rank))
+    whole = height * TILE_ROWS
+    stack = left[:whole].reshape(height, TILE_ROWS, rank)
+    for start in range(0, columns, width):
+        below, into = right[:, start : start + width], made[:, start : start + width]
+        np.matmul(stack, below, out=into[:whole].reshape(height, TILE_ROWS, below.shape[1]))
+        if whole < n:  # the last rows, some of them again
+            np.matmul(left[-TILE_ROWS:], below, out=into[-TILE_ROWS:])
+    return made
 
 
 def load_change(change: LoraChange) -> RowChange:

@@ -61,7 +61,9 @@ class StoredTensor(msgspec.Struct, frozen=True):
 def to_float32(raw: NDArray[Any]) -> Array:
     """Stored values in float32; uint16 are the upper halves of float32, that is bfloat16."""
     if raw.dtype == np.uint16:
-        return (raw.astype(np.uint32) << 16).view(np.float32)
+        bits = raw.astype(np.uint32)
+        bits <<= 16
+        return bits.view(np.float32)
     return raw.astype(np.float32, copy=False)
 
 

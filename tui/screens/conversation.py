@@ -26,12 +26,21 @@ from tui.session import Began, Ended, Grew, News, Told
 from tui.talk import Talk
 from tui.widgets.card import Card
 from tui.widgets.copying import code_of
+from tui.widgets.growing import Growing
 from tui.widgets.phase import Pace
 from tui.widgets.prompt import Prompt
 from tui.widgets.status import Numbers, Status
 
 MOST_VOTES = 64
 TICK = 0.25  # seconds between two looks at the numbers
+
+
+class Thread(Growing, Vertical):
+    """The cards, one below the other."""
+
+
+class Cards(Growing, VerticalScroll):
+    """The part of the thread that is seen."""
 
 
 class ConversationScreen(Screen[None]):
@@ -63,8 +72,8 @@ class ConversationScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Label(id="title", markup=False)
-        with VerticalScroll(id="cards"):
-            yield Vertical(id="thread")
+        with Cards(id="cards"):
+            yield Thread(id="thread")
         yield Status()
         yield Prompt()
         yield Footer(compact=True)
@@ -100,9 +109,12 @@ class ConversationScreen(Screen[None]):
         if key:
             await self.open(key)
 
+    def _cards(self) -> list[Card]:
+        return [card for card in self.query_one(Thread).children if isinstance(card, Card)]
+
     def turns(self, until: Turn | None = None) -> list[Turn]:
         """The turns on the screen, in their order; those before `until`."""
-        shown = [card.turn for card in self.query(Card)]
+        shown = [card.turn for card in self._cards()]
         return [turn for turn in shown if until is None or turn.created < until.created]
 
     # -- what the person asks ---------------------------------------------------------------------------------------
@@ -162,7 +174,7 @@ class ConversationScreen(Screen[None]):
         if isinstance(news, Grew):
             self.call_after_refresh(self.talk.shown, news.turn)
         key = news.turn if isinstance(news, (Began, Grew)) else news.turn.id
-        for card in self.query(f"#card-{key}").results(Card):
+        for card in (card for card in self._cards() if card.turn.id == key):
             if isinstance(news, (Began, Grew)):
                 self._count(news)
                 card.hear(news)
@@ -251,8 +263,8 @@ class ConversationScreen(Screen[None]):
         """Cancels what runs; else goes to the cards, or from there to the prompt."""
         if self.talk.running:
             self.talk.cancel()
-        elif isinstance(self.focused, Prompt) and self.query(Card):
-            self.query(Card).last().focus()
+        elif isinstance(self.focused, Prompt) and self._cards():
+            self._cards()[-1].focus()
         else:
             self.query_one(Prompt).focus()
 
@@ -268,7 +280,7 @@ class ConversationScreen(Screen[None]):
 
     def action_card(self, step: int) -> None:
         """To the card before or the next; after the last one, to the prompt."""
-        cards = list(self.query(Card))
+        cards = self._cards()
         at = next((i for i, card in enumerate(cards) if card.has_focus_within), len(cards)) + step
         if 0 <= at < len(cards):
             cards[at].focus()
@@ -295,7 +307,7 @@ class ConversationScreen(Screen[None]):
             self.notify(text, severity="warning", markup=False)
 
     def _tick(self) -> None:
-        for card in self.query(Card):
+        for card in self._cards():
             card.tick()
         services = self.services
         phases = [phase for turn in self.turns()[-1:] for phase in turn.phases]

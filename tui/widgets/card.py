@@ -24,6 +24,7 @@ from tui.records import Phase, Turn
 from tui.session import Began, Grew
 from tui.widgets.actions import Actions
 from tui.widgets.answer import Answer
+from tui.widgets.growing import Growing
 from tui.widgets.phase import Pace, PhaseBox, numbers
 from tui.widgets.prose import Prose
 from tui.widgets.steps import changed_steps, marked_steps
@@ -33,7 +34,7 @@ from tui.widgets.votes import VotesView
 Want = Literal["accept", "refine", "hint", "seed", "vote", "branch", "copy-answer", "copy-card", "copy-code"]
 
 
-class Card(Vertical, can_focus=True):
+class Card(Growing, Vertical, can_focus=True):
     """`gate` is the threshold that its verdicts are shown against."""
 
     DEFAULT_CSS = """

@@ -13,6 +13,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tui.widgets.growing import Growing
+
 
 @dataclass(slots=True)
 class Pace:
@@ -58,7 +60,7 @@ class PhaseTitle(Static, can_focus=True):
         box.folded = not box.folded
 
 
-class PhaseBox(Vertical):
+class PhaseBox(Growing, Vertical):
     """`name` says which phase of its card it is."""
 
     DEFAULT_CSS = """

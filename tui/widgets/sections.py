@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.segment import Segment
@@ -14,6 +15,9 @@ from rich.theme import Theme
 from textual.strip import Strip
 
 from tui.markup import one_line_of, parser
+
+if TYPE_CHECKING:
+    from rich.markdown import Markdown
 
 Mark = Literal["", "wrong", "added", "removed"]
 SIGNS: Mapping[Mark, str] = {"": "  ", "wrong": "✗ ", "added": "+ ", "removed": "- "}
@@ -66,9 +70,7 @@ class Renderer:
 
     def _markdown(self, text: str, width: int) -> list[Strip]:
         """Empty lines at either end belong to Rich's layout of a document, not to a block of it."""
-        from rich.markdown import Markdown  # not before the first screen
-
-        document = Markdown("", code_theme="ansi_dark" if self.dark else "ansi_light", hyperlinks=False)
+        document = _document(self.dark)
         document.parsed = parser(self.formulas).parse(text)
         with self.console.use_theme(THEME):
             lines = self.console.render_lines(document, self.console.options.update_width(width), pad=False)
@@ -78,3 +80,11 @@ class Renderer:
         while strips and not strips[-1].text.strip():
             del strips[-1]
         return strips
+
+
+@cache
+def _document(dark: bool) -> Markdown:
+    """To be given what was parsed, for one drawing; making one makes a parser, too."""
+    from rich.markdown import Markdown  # not before the first screen
+
+    return Markdown("", code_theme="ansi_dark" if dark else "ansi_light", hyperlinks=False)
