@@ -29,8 +29,8 @@ from convert.safetensors import Array
 from convert.sources import Merged, Source
 from score_local.errors import ModelError
 
-PIECE = 1 << 17  # values: half a megabyte of float32, which stays in a core's cache and which malloc keeps
-AHEAD = 16  # pieces that are read and merged while one is written
+PIECE = 1 << 17  # values: half a megabyte of float32 stays in the cache, and malloc keeps it for the next piece
+AHEAD = 4  # pieces that are read and merged while one is written
 WORKERS = 2
 F16_MAX = 65504.0
 

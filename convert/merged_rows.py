@@ -40,7 +40,7 @@ def product(left: Array, right: Array) -> Array:
     """`left` (n, rank) @ `right` (rank, columns) in tiles, which stay in the cache and with the thread that calls.
 
     Of whole pieces, whose factors are so thin, OpenBLAS's threads mostly waited for each other: three quarters of the
-    processor time of a merge. Its bits are the same either way.
+    processor time of a merge. Columns in steps of 64 give the very bits of the whole product.
     """
     (n, rank), columns = left.shape, right.shape[1]
     made = np.empty((n, columns), np.float32)
