@@ -35,11 +35,11 @@ MOST_VOTES = 64
 TICK = 0.25  # seconds between two looks at the numbers
 
 
-class Thread(Growing, Vertical):
+class Thread(Vertical, Growing):
     """The cards, one below the other."""
 
 
-class Cards(Growing, VerticalScroll):
+class Cards(VerticalScroll, Growing):
     """The part of the thread that is seen."""
 
 

@@ -34,7 +34,7 @@ from tui.widgets.votes import VotesView
 Want = Literal["accept", "refine", "hint", "seed", "vote", "branch", "copy-answer", "copy-card", "copy-code"]
 
 
-class Card(Growing, Vertical, can_focus=True):
+class Card(Vertical, Growing, can_focus=True):
     """`gate` is the threshold that its verdicts are shown against."""
 
     DEFAULT_CSS = """

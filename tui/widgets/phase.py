@@ -60,7 +60,7 @@ class PhaseTitle(Static, can_focus=True):
         box.folded = not box.folded
 
 
-class PhaseBox(Growing, Vertical):
+class PhaseBox(Vertical, Growing):
     """`name` says which phase of its card it is."""
 
     DEFAULT_CSS = """
