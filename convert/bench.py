@@ -54,7 +54,7 @@ def _apart(function: Any, *arguments: Any) -> Any:
 
 
 def _copied(source: Path) -> float:
-    """Seconds of a copy that reaches the disk."""
+    """Seconds of a plain copy. As for the merge, what the system writes to the disk later is not waited for."""
     target = source.with_suffix(".copy")
     began = time.perf_counter()
     with source.open("rb") as read, target.open("wb") as write:
