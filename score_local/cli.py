@@ -21,6 +21,7 @@ EPILOG = """examples:
   score-local batch problems.jsonl --run runs/first --resume
   score-local rethreshold runs/first --threshold 0.7
 """
+OWN_FLAGS = ("-h", "--help", "--version")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from convert import cli
 
         return cli.main(arguments[1:], "score-local convert")
-    if not arguments and sys.stdin.isatty() and sys.stdout.isatty():
-        arguments = ["chat"]
+    if _for_the_app(arguments):
+        arguments = ["chat", *arguments]
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "command"):
@@ -49,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _for_the_app(arguments: Sequence[str]) -> bool:
+    """Whether no command is named: flags of `chat`, or nothing at all, in a terminal."""
+    if arguments:
+        return arguments[0].startswith("-") and arguments[0] not in OWN_FLAGS
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("chat", help="the terminal app (what `score-local` alone opens)")
+    command = commands.add_parser("chat", help="the terminal app (what `score-local` alone opens, with the same flags)")
     command.set_defaults(command="chat:run")
     command.add_argument("--policy", metavar="FILE", help="a TOML file; the app's settings are written into it")
     command.add_argument("--history", metavar="FILE", help="where conversations are kept")

@@ -11,21 +11,32 @@ import pytest
 from tests.tui.terminal import READY, Terminal
 
 
-@pytest.mark.parametrize(("arguments", "told"), [(["chat"], "the app needs a terminal"), ([], "usage: score-local")])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["chat"], "the app needs a terminal"),
+        (["--ascii", "--threads", "2"], "the app needs a terminal"),
+        (["--asci", "solve"], "score-local: error: unrecognized arguments: solve"),
+        ([], "usage: score-local"),
+        (["--help"], "usage: score-local"),
+    ],
+)
 def test_without_a_terminal(arguments: list[str], told: str) -> None:
     command = [sys.executable, "-m", "score_local", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == 2 and told in done.stdout + done.stderr
+    assert done.returncode == (0 if arguments == ["--help"] else 2) and told in done.stdout + done.stderr
 
 
-def test_alone_it_opens_the_app(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [[], ["--ascii"]])
+def test_alone_it_opens_the_app(tmp_path: Path, flags: list[str]) -> None:
     homes = {
         "XDG_DATA_HOME": "data",
         "XDG_CONFIG_HOME": "config",
         "XDG_STATE_HOME": "state",
         "SCORE_LOCAL_MODELS": "models",
     }
-    terminal = Terminal("-m", "score_local", environment={key: str(tmp_path / name) for key, name in homes.items()})
+    environment = {key: str(tmp_path / name) for key, name in homes.items()}
+    terminal = Terminal("-m", "score_local", *flags, environment=environment)
     try:
         terminal.until(READY)
         terminal.write(b"\x11")

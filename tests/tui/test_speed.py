@@ -6,8 +6,12 @@ import statistics
 from pathlib import Path
 
 import pytest
+from textual.geometry import Size
+from textual.screen import Screen
 
 from tests.tui import speed
+from tests.tui.chat import Chat, chat
+from tui.widgets.prose import Prose
 
 
 @pytest.mark.speed
@@ -26,6 +30,33 @@ def test_keys_are_drawn_and_cancel_is_heard_while_a_reply_streams(tmp_path: Path
 def test_drawing_costs_the_engine_little(tmp_path: Path) -> None:
     alone, shown = speed.engine_rate(tmp_path)
     assert shown > 0.85 * alone  # the aim is 0.95; two idle cores gave 0.936
+
+
+def test_a_piece_of_text_costs_one_layout_and_keeps_the_scrollbar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts: list[bool] = []
+    lay_out = Screen._refresh_layout
+
+    def counted(screen: Screen[None], size: Size | None = None, scroll: bool = False) -> None:
+        layouts.append(scroll)
+        lay_out(screen, size, scroll)
+
+    async def act(app: Chat) -> None:
+        card = await app.ask("hello")
+        prose = card.query_one(Prose)
+        prose.become("one\n" * 60)
+        await app.pilot.pause(0.2)
+        assert app.screen.query_one("#cards").show_vertical_scrollbar
+        layouts.clear()
+        for count in range(10):
+            prose.grow(f"a new line {count}\n")
+            await app.pilot.pause(0.1)
+        assert len(layouts) <= 13, "one each, and what the clock may add"
+        assert "a new line 9" in app.text
+
+    monkeypatch.setattr(Screen, "_refresh_layout", counted)
+    chat(tmp_path, act)
 
 
 def test_a_long_reply_costs_no_more_per_token_than_a_short_one(tmp_path: Path) -> None:
