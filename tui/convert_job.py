@@ -1,4 +1,5 @@
-"""A conversion that the terminal app runs: `score-convert all`, in a process of its own, and what it says meanwhile.
+"""A conversion that the terminal app runs: `score-convert all`, in a process of its own, and what it says meanwhile;
+or before that the fetching of its base.
 
 Its own, because a merge would compete with the screen for the interpreter, and so that it can be stopped at any time:
 nothing half-written keeps a final name.
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Not `-m`: that looks into the current folder first, and many a folder holds another one named models.
-PROGRAM = "import sys; sys.path[:] = filter(None, sys.path); from convert.cli import main; sys.exit(main(sys.argv[1:]))"
+HERE = "import sys; sys.path[:] = filter(None, sys.path); "
+PROGRAM = f"{HERE}from convert.cli import main; sys.exit(main(sys.argv[1:]))"
+FETCH = f"{HERE}from tui.fetch_base import main; sys.exit(main(sys.argv[1]))"
 PATIENCE = 2.0  # seconds between asking a conversion to end and ending it
-PROGRESS = re.compile(r"(?P<part>.+): (?P<percent>\d+)%")
+PROGRESS = re.compile(r"(?P<part>[^:|]+): +(?P<percent>\d+)%(?:\|.*)?")  # ours, or a bar of the hub's library
 REGISTERED = re.compile(r"registered: .* --model (?P<name>\S+) ")
 
 
@@ -35,6 +38,10 @@ class Order(NamedTuple):
         flags = ["--base", self.base, "--to", self.types, "--out", str(self.out)]
         return [sys.executable, "-c", PROGRAM, "all", str(self.adapter), *flags]
 
+    def fetching(self) -> list[str]:
+        """The program that fetches the base from the hub."""
+        return [sys.executable, "-c", FETCH, self.base]
+
 
 class Outcome(NamedTuple):
     """The exit code (0: all went well), and the catalogue names of the models that were made and registered; `error`
@@ -46,10 +53,10 @@ class Outcome(NamedTuple):
 
 
 class ConvertJob:
-    """One conversion. `run` blocks; `stop` may be called from any thread."""
+    """One conversion, or the `command` given. `run` blocks; `stop` may be called from any thread."""
 
-    def __init__(self, order: Order) -> None:
-        self._command = order.command()
+    def __init__(self, order: Order, command: list[str] | None = None) -> None:
+        self._command = command or order.command()
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 

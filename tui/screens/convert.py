@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +20,9 @@ from textual.widgets import DataTable, Footer, Input, Label, Log, ProgressBar, S
 from score_local.catalog import resolve, resolve_base
 from score_local.errors import ModelError, UserError
 from tui.convert_job import ConvertJob, Order, Outcome
+from tui.fetch_base import fetchable
 from tui.literal import literal
+from tui.screens.dialogs import Confirm
 from tui.screens.models import ModelChoice
 from tui.screens.paths import PathSuggester
 from tui.screens.table import Column, LiteralTable
@@ -35,6 +38,10 @@ FIELDS = (
 )
 COLUMNS = (Column("rule", 16), Column("finding", 11), Column("what is found"))
 STYLES = {"good": "green", "look": "yellow", "stops": "bold red"}
+
+
+class NotHere(ModelError):
+    """The base is not on this machine, and the hub may have it."""
 
 
 class ConvertScreen(Screen[ModelChoice | None]):
@@ -108,6 +115,9 @@ class ConvertScreen(Screen[ModelChoice | None]):
         self._tell("Checking")
         try:
             rules = await asyncio.to_thread(_findings, order)
+        except NotHere as error:
+            self._fetch(order, error)
+            return
         except UserError as error:
             self._tell(str(error))
             return
@@ -120,6 +130,32 @@ class ConvertScreen(Screen[ModelChoice | None]):
         else:
             self._checked = order
             self._tell("c converts")
+
+    @work
+    async def _fetch(self, order: Order, missing: NotHere) -> None:
+        """The base from the hub, where the person wants it; then it is checked again."""
+        self._tell(f"{missing.where}: {missing.what}")
+        if not await self.app.push_screen_wait(Confirm(f"Fetch the base {order.base} from the hub?", "Fetch it")):
+            return
+        self._job = job = ConvertJob(order, order.fetching())
+        lines = [""]
+        self.query_one("#progress").display = True
+        self._tell(f"Fetching {order.base}. Escape stops it")
+        try:
+            outcome = await asyncio.to_thread(job.run, lines.append, partial(self._fetched, order.base))
+        except OSError as error:
+            outcome, lines = Outcome(-1, ()), [str(error)]
+        self._job = None
+        if outcome.code == 0:
+            self._check(order)
+        else:
+            self._show_log(False)
+            self.call_after_refresh(self._tell, lines[-1] or f"It ended with code {outcome.code}")
+
+    def _fetched(self, base: str, part: str, percent: int) -> None:
+        """From the fetching thread. The hub's library counts files, too; its bytes are what a person waits for."""
+        if not part.startswith("Fetching"):
+            self._came(base, percent)
 
     @on(DataTable.RowHighlighted)
     def _describe(self, event: DataTable.RowHighlighted) -> None:
@@ -212,8 +248,9 @@ def _findings(order: Order) -> list[Rule]:
     try:
         base = resolve_base(order.base)
     except ModelError as error:
-        fetch = f"In a shell: score-convert check {order.adapter} --base {order.base} --fetch"
-        raise ModelError(error.what, error.where, fetch if "--fetch" in error.next else error.next) from error
+        if fetchable(order.base):
+            raise NotHere(error.what, error.where) from error
+        raise
     return check(order.adapter, base, out=order.out)
 
 

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Log, ProgressBar
 
 from convert.check import Rule
+from tests.fake_hub import FakeHub, serving
 from tests.tui.host import STILL_OPEN, drive, until
 from tests.tui.snapshots import assert_looks_as_before, screen_text
 from tui.convert_job import ConvertJob, Order, Outcome
@@ -125,7 +126,6 @@ def test_a_changed_field_asks_for_another_check(monkeypatch: pytest.MonkeyPatch)
     [
         ("none", "none", "no such base model"),
         ("none", "smollm2-135m", "adapter_config.json"),
-        ("none", "owner/model", "In a shell: score-convert check none --base owner/model --fetch"),
         ("", "smollm2-135m", "Name an adapter"),
         ("refiner", "", "Name an adapter"),
     ],
@@ -134,6 +134,47 @@ def test_a_mistake_is_told(adapter: str, base: str, what: str) -> None:
     async def act(pilot: Pilot[None]) -> None:
         await fill(adapter, base, pilot)
         await says(pilot, what)
+
+    assert drive(ConvertScreen(), act) is STILL_OPEN
+
+
+def test_the_base_is_fetched_when_the_person_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(here / "cache"))  # of the program; in this process it is read already
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(here / "cache"))
+
+    async def act(pilot: Pilot[None]) -> None:
+        await fill("none", "org/base", pilot)
+        await says(pilot, "Fetch the base org/base from the hub?")
+        await pilot.press("n")
+        await says(pilot, "org/base: is not on this machine")
+        assert not hub.requests
+        await pilot.press("enter")
+        await says(pilot, "Fetch the base org/base from the hub?")
+        await pilot.press("y")
+        await says(pilot, "none: no adapter: it has no adapter_config.json")
+        screen = pilot.app.screen
+        assert screen.query_one(ProgressBar).progress == 100
+
+    with serving(FakeHub({f"org/base/{name}": bytes(5000) for name in ("config.json", "model.safetensors")})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        drive(ConvertScreen(), act)
+    (fetched,) = (here / "cache").rglob("snapshots/*")
+    assert sorted(path.name for path in fetched.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("base", ["org/base", "qwen2.5-1.5b"])
+def test_without_a_network_the_fetch_says_so(here: Path, monkeypatch: pytest.MonkeyPatch, base: str) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(here / "cache"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+    async def act(pilot: Pilot[None]) -> None:
+        await fill("none", base, pilot)
+        await says(pilot, "from the hub?")
+        await pilot.press("y")
+        await says(pilot, "the hub cannot be reached")
+        assert "--fetch" not in screen_text(pilot.app)
 
     assert drive(ConvertScreen(), act) is STILL_OPEN
 
