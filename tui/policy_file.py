@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from score_local import catalog
 from score_local.commands import setup
 from score_local.errors import PolicyError, UserError
-from score_local.policy import Policy, Refine, VerifierName, load_policy
+from score_local.policy import Judge, Policy, Refine, VerifierName, load_policy
 from score_local.runs import write_whole
 from score_local.trace import Method
 
@@ -26,15 +28,17 @@ Kind = Literal["one", "some", "whole", "real", "text", "switch"]
 class Setting(NamedTuple):
     """A key of the policy. `kind`: one or some of `options`, a whole or a real number, a text, on or off.
 
-    An empty number or text takes the key out of the file.
+    An empty number or text takes the key out of the file. `hint` stands in an empty field.
     """
 
     key: str
     label: str
     kind: Kind
     options: tuple[str, ...] = ()
+    hint: str = "the default"
 
 
+KEY_VARIABLE = Judge(model="").key_variable
 SETTINGS = {
     "Method": (Setting("method", "what is done", "one", get_args(Method)),),
     "Verdict": (
@@ -43,6 +47,10 @@ SETTINGS = {
         Setting("verify.samples", "samples for consistency", "whole"),
         Setting("verify.programs", "programs beside the greedy one", "whole"),
         Setting("verify.calibration", "calibration file", "text"),
+    ),
+    "Judge, for the verifier model": (
+        Setting("judge.model", "model", "text", hint="a GGUF or a name, or the server's name"),
+        Setting("judge.url", "server", "text", hint=f"http://HOST/v1; key: ${KEY_VARIABLE}"),
     ),
     "Refinement": (
         Setting("refine.when", "when it is written", "one", get_args(get_type_hints(Refine)["when"])),
@@ -64,10 +72,10 @@ SETTINGS = {
 
 
 def value_of(policy: Policy, key: str) -> Value:
-    """What a dotted key stands at."""
+    """What a dotted key stands at; None where its section is not there."""
     found: Any = policy
     for name in key.split("."):
-        found = getattr(found, name)
+        found = None if found is None else getattr(found, name)
     return found  # type: ignore[no-any-return]
 
 
@@ -94,11 +102,13 @@ def save_policy(path: Path, values: Mapping[str, Value], shipped: Path | None = 
     for key, value in _changes(before, values).items():
         _begin(document, key.partition(".")[0], before)
         _put(document, key.split("."), value)
+    _drop_empty_judge(document)
     draft = path.with_name(path.name + ".draft")
     write_whole(draft, tomlkit.dumps(document).encode())
     try:
         policy = load_policy(draft, shipped=shipped)
         setup.check_judge(policy)
+        _check_judge(policy, before)
         setup.trust_of(policy, {})
     except UserError as error:
         draft.unlink()
@@ -114,6 +124,32 @@ def _changes(before: Policy, values: Mapping[str, Value]) -> dict[str, Value]:
     if "verify.verifiers" in changed and before.verify.calibration:
         return {"verify.calibration": None, **changed}
     return changed
+
+
+def _drop_empty_judge(document: tomlkit.TOMLDocument) -> None:
+    """A judge with neither model nor server is none, whatever else is said of it."""
+    judge = document.get("judge")
+    if isinstance(judge, dict) and not judge.keys() & {"model", "url"}:
+        del document["judge"]
+
+
+def _check_judge(policy: Policy, before: Policy) -> None:
+    """Of a judge that is asked, or is another: whether it can be there. Raises UserError; no server is asked."""
+    judge = policy.judge
+    if judge is None or (judge == before.judge and "model" not in policy.verify.verifiers):
+        return
+    if judge.url is None:
+        catalog.resolve(judge.model)
+        return
+    try:
+        address = urlsplit(judge.url)
+        good = address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0
+    except ValueError:
+        address, good = urlsplit(""), False
+    if address.username or address.password:
+        raise PolicyError("a key does not belong into the address", "judge.url", f"Put it into ${judge.key_variable}")
+    if not good:
+        raise PolicyError("is no server's address", "judge.url", "For example http://127.0.0.1:8080/v1")
 
 
 def _read(path: Path) -> tomlkit.TOMLDocument:

@@ -134,3 +134,33 @@ def test_whatever_is_typed_is_a_number_or_told(text: str) -> None:
             assert isinstance(parsed(Setting("key", "label", kind), text), (int, float, type(None)))  # type: ignore[arg-type]
         except PolicyError as error:
             assert "is not" in error.what
+
+
+JUDGE = {"judge.model": "qwen", "judge.url": "http://127.0.0.1:8080/v1", "verify.verifiers": ("self", "model")}
+
+
+def test_a_judge_comes_and_goes(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    policy = save_policy(path, JUDGE)
+    assert policy.judge and (policy.judge.model, policy.judge.url) == ("qwen", "http://127.0.0.1:8080/v1")
+    policy = save_policy(path, {"judge.model": None, "judge.url": None, "verify.verifiers": ("self",)})
+    assert policy.judge is None and "judge" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"judge.url": "127.0.0.1:8080"}, "is no server's address"),
+        ({"judge.url": "http://"}, "is no server's address"),
+        ({"judge.url": "http://host:many/v1"}, "is no server's address"),
+        ({"judge.url": "https://me:secret@host/v1"}, "a key does not belong into the address"),
+        ({"judge.url": None, "judge.model": "no-such-model"}, "no-such-model"),
+        ({"judge.model": None}, "model"),
+        ({"judge.url": None, "judge.model": None}, "needs a judge"),
+    ],
+)
+def test_a_judge_that_cannot_be_is_refused(tmp_path: Path, values: dict[str, Value], what: str) -> None:
+    path = tmp_path / "policy.toml"
+    with pytest.raises(PolicyError) as caught:
+        save_policy(path, {**JUDGE, **values})
+    assert what in str(caught.value) and "secret" not in str(caught.value) and not path.exists()

@@ -1,4 +1,7 @@
-"""The settings panel: threshold, verifiers, method and sampling, saved into the policy file."""
+"""The settings panel: threshold, verifiers, judge, method and sampling, saved into the policy file.
+
+The key of a judge's server is read from the environment only: the panel neither shows nor takes it.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ def _widget(setting: Setting, value: Value) -> Widget:
         return SelectionList[str](*selections, id=key, compact=True)
     if setting.kind == "switch":
         return Switch(value is True, id=key)
-    return Input("" if value is None else str(value), placeholder="the default", id=key, compact=True)
+    return Input("" if value is None else str(value), placeholder=setting.hint, id=key, compact=True)
 
 
 def _value(setting: Setting, widget: Widget) -> Value:

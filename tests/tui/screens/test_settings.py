@@ -77,6 +77,26 @@ def test_a_mistake_is_told_and_can_be_mended(screen: SettingsScreen, field: str,
     assert isinstance(drive(screen, act), Policy)
 
 
+def test_a_judge_is_named_and_its_key_is_nowhere(screen: SettingsScreen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCORE_LOCAL_API_KEY", "sesame")
+
+    async def act(pilot: Pilot[None]) -> None:
+        screen.query_one("#judge-url", Input).focus()
+        await pilot.pause()
+        assert "key: $SCORE_LOCAL_API_KEY" in screen_text(pilot.app)
+        screen.query_one("#judge-model", Input).value = "qwen"
+        screen.query_one("#judge-url", Input).value = "localhost"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "is no server's address (judge.url)" in screen_text(pilot.app))
+        assert "sesame" not in screen_text(pilot.app)
+        screen.query_one("#judge-url", Input).value = "http://localhost:8080/v1"
+        await pilot.press("ctrl+s")
+
+    policy = drive(screen, act)
+    assert policy.judge and (policy.judge.model, policy.judge.url) == ("qwen", "http://localhost:8080/v1")
+    assert "sesame" not in Path("policy.toml").read_text()
+
+
 def test_escape_writes_nothing(screen: SettingsScreen) -> None:
     async def act(pilot: Pilot[None]) -> None:
         screen.query_one("#seed", Input).value = "9"
