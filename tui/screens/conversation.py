@@ -310,7 +310,7 @@ class ConversationScreen(Screen[None]):
         for card in self._cards():
             card.tick()
         services = self.services
-        phases = [phase for turn in self.turns()[-1:] for phase in turn.phases]
+        phases = [phase for turn in self.turns()[-1:] for phase in turn.phases if not phase.cut_off]
         numbers = Numbers(
             services.model,
             tuple(services.trusted.adapters),

@@ -153,9 +153,10 @@ class Card(Vertical, Growing, can_focus=True):
 
     def _show_cut_off(self, phase: Phase) -> None:
         self._write(phase.name, phase.text)
-        for key in ("solve",) if phase.name == "solve" else self._refining():
-            if key in self._boxes:
-                self._boxes[key].tell(f"cut off after {phase.generated:,} token{'s' * (phase.generated != 1)}")
+        keys = reversed(self._refining()) if phase.name == "refine" else ("solve",)
+        box = next((self._boxes[key] for key in keys if key in self._boxes), None)
+        if box:
+            box.tell(f"cut off after {phase.generated:,} token{'s' * (phase.generated != 1)}")
 
     def _tell_numbers(self, key: str, name: str, index: int = 0) -> None:
         phases = [phase for phase in self.turn.phases if phase.name == name and not phase.cut_off]
