@@ -22,14 +22,14 @@ def test_the_first_screen_is_there_at_once(tmp_path: Path) -> None:
 @pytest.mark.speed
 def test_keys_are_drawn_and_cancel_is_heard_while_a_reply_streams(tmp_path: Path) -> None:
     measured = speed.streaming(tmp_path)
-    assert speed.percentile(measured.keys, 0.95) < 0.1  # the aim is 0.05; two idle cores gave 0.058
+    assert speed.percentile(measured.keys, 0.95) < 0.05  # two cores gave 0.019, 0.037 and 0.018
     assert measured.cancel < 0.2
 
 
 @pytest.mark.speed
 def test_drawing_costs_the_engine_little(tmp_path: Path) -> None:
     alone, shown = speed.engine_rate(tmp_path)
-    assert shown > 0.85 * alone  # the aim is 0.95; two idle cores gave 0.936
+    assert shown > 0.95 * alone  # two cores gave 0.964, 0.966 and 0.972
 
 
 def test_a_piece_of_text_costs_one_layout_and_keeps_the_scrollbar(
