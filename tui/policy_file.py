@@ -5,10 +5,10 @@ Knows nothing of the panel's widgets; `load_policy` alone says what is valid.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 import tomlkit
@@ -38,6 +38,7 @@ class Setting(NamedTuple):
     hint: str = "the default"
 
 
+ADDRESS = re.compile(r"https?://(?P<key>[^/@\s]+@)?(?:[\w.-]+|\[[\da-fA-F:]+\])(?::\d+)?(?:/\S*)?")
 KEY_VARIABLE = Judge(model="").key_variable
 SETTINGS = {
     "Method": (Setting("method", "what is done", "one", get_args(Method)),),
@@ -141,15 +142,11 @@ def _check_judge(policy: Policy, before: Policy) -> None:
     if judge.url is None:
         catalog.resolve(judge.model)
         return
-    try:
-        address = urlsplit(judge.url)
-        good = address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0
-    except ValueError:
-        address, good = urlsplit(""), False
-    if address.username or address.password:
-        raise PolicyError("a key does not belong into the address", "judge.url", f"Put it into ${judge.key_variable}")
-    if not good:
+    address = ADDRESS.fullmatch(judge.url)
+    if address is None:
         raise PolicyError("is no server's address", "judge.url", "For example http://127.0.0.1:8080/v1")
+    if address["key"]:
+        raise PolicyError("a key does not belong into the address", "judge.url", f"Put it into ${judge.key_variable}")
 
 
 def _read(path: Path) -> tomlkit.TOMLDocument:
