@@ -31,6 +31,8 @@ class Worker:
     def ask(self, question: dict[str, str]) -> Any:
         """The helper's answer; None where it did not answer within the limit, or died."""
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()  # it died since the last question, which is no fault of this one
             if self._process is None and not self._start():
                 return None
             answer = self._exchange(json.dumps(question).encode() + b"\n", self.limit)
