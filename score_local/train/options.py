@@ -13,7 +13,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """What is not given is None: the recipe holds the defaults."""
     command.add_argument("role", choices=ROLES, help="what to train")
     command.add_argument(
-        "data", nargs="+", metavar="DATA", help="collections, the datasets in them, or JSONL files of examples"
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="collections, the datasets in them, JSONL files of examples; for a solver of problems with rationales too",
     )
     command.add_argument("--base", required=True, metavar="B", help="a folder, a GGUF, a catalogue name or a hub id")
     command.add_argument("--out", metavar="DIR", help="the adapter's folder (default: adapters/ROLE)")

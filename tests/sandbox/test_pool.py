@@ -31,8 +31,10 @@ def says(value: object) -> str:
 
 
 def helpers() -> list[psutil.Process]:
+    """The nurseries, and no other helper that an earlier test has left running."""
     found = psutil.Process().children(recursive=True)
-    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    alive = (process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return [process for process in alive if "score_local.sandbox.nursery" in " ".join(process.cmdline())]
 
 
 @pytest.mark.speed
