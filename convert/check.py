@@ -17,13 +17,13 @@ import msgspec
 
 from convert.architectures import EMBEDDING
 from convert.base import Base, open_base, read_config
-from convert.gguf_writer import size_of
 from convert.lora import placed_changes
 from convert.merge import AHEAD, ENDS, FILE_TYPES, PIECE, WORKERS, merged_sources, planned
 from convert.peft_adapter import WEIGHTS_CHANGED, PeftAdapter, read_peft
 from convert.vocabulary import read_vocabulary
 from score_local.adapter_files import CARD
 from score_local.errors import ModelError
+from score_local.gguf_writer import size_of
 
 Way = Literal["merge", "lora"]
 WAYS: tuple[Way, ...] = ("merge", "lora")

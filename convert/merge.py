@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from convert.architectures import EMBEDDING, OUTPUT
 from convert.base import Base, stored
 from convert.float16 import to_float16
-from convert.gguf_writer import Planned, Value, size_of, write_gguf
 from convert.merged_rows import load_change
 from convert.partial import require_room, whole_file
 from convert.peft_adapter import PeftAdapter
 from convert.safetensors import Array
 from convert.sources import Merged, Source
 from score_local.errors import ModelError
+from score_local.gguf_writer import Planned, Value, size_of, write_gguf
 
 PIECE = 1 << 17  # values: half a megabyte of float32 stays in the cache, and malloc keeps it for the next piece
 AHEAD = 4  # pieces that are read and merged while one is written

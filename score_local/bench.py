@@ -110,17 +110,23 @@ def busy_neighbour() -> Iterator[None]:
 
 
 def rates(model: Path, sequences: int, threads: int | None) -> Rates:
-    """Prefill, bare decode and engine decode at `sequences`, alternating; call it `apart`."""
-    prefill, bare, through_engine = list[float](), list[float](), list[float]()
+    """Prefill, bare decode and engine decode at `sequences`, alternating, each in a process of its own: a thread that
+    once decoded leaves its OpenMP team behind, and where there are more of them than cores, none spins any more."""
+    bare, through_engine = list[tuple[float, float]](), list[float]()
     for _ in range(REPEATS):
-        backend = LlamaBackend(model, streams=sequences, context=DEPTH + 4 * STEPS, threads=threads)
-        try:
-            prefill.append(prefill_rate(backend))
-            bare.append(decode_rate(backend, sequences, STEPS))
-        finally:
-            backend.close()
-        through_engine.append(engine_rate(model, sequences, threads))
-    return Rates(sequences, median(prefill), median(bare), median(through_engine))
+        bare.append(apart(bare_rates, model, sequences, threads))
+        through_engine.append(apart(engine_rate, model, sequences, threads))
+    prefill, decode = zip(*bare, strict=True)
+    return Rates(sequences, median(prefill), median(decode), median(through_engine))
+
+
+def bare_rates(model: Path, sequences: int, threads: int | None) -> tuple[float, float]:
+    """(prefill, decode) in tokens/s, without the engine; call it `apart`."""
+    backend = LlamaBackend(model, streams=sequences, context=DEPTH + 4 * STEPS, threads=threads)
+    try:
+        return prefill_rate(backend), decode_rate(backend, sequences, STEPS)
+    finally:
+        backend.close()
 
 
 def prefill_rate(backend: LlamaBackend) -> float:

@@ -25,6 +25,7 @@ LAYERS = [
     ("score_local.sandbox", 2),
     ("score_local.gguf_types", 1),
     ("score_local.gguf_file", 1),
+    ("score_local.gguf_writer", 1),
     ("score_local.problem_records", 2),
     ("score_local.problem_formats", 2),
     ("score_local.problem_files", 2),

@@ -46,7 +46,7 @@ def _sweep(model: Path, threads: int | None) -> list[bench.Rates]:
     print(f"{'sequences':>9} {'prefill':>9} {'bare decode':>12} {'engine':>9} {'engine/bare':>12}")
     rows = []
     for sequences in SEQUENCES:
-        row = bench.apart(bench.rates, model, sequences, threads)
+        row = bench.rates(model, sequences, threads)
         rows.append(row)
         share = row.engine / row.bare
         print(f"{sequences:9} {row.prefill:9.1f} {row.bare:12.1f} {row.engine:9.1f} {share:12.2f}", flush=True)

@@ -64,7 +64,7 @@ def _let_threads_sleep() -> None:
     """Threads that spin while they wait starve beside a busy process (engine/llama.py). OpenMP reads this as torch is
     imported; what the user set is left alone."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 
 def _say(line: str) -> None:

@@ -20,7 +20,7 @@ from score_local.engine.backend import Backend, DecodeError, NoRoom, Row
 from score_local.engine.chat import ChatTemplate
 from score_local.engine.jobs import GenerateJob, Job, ScoreJob, prompt_cells
 from score_local.engine.protocol import Generate, Listener, Reply, Request
-from score_local.engine.streams import Stream, Streams
+from score_local.engine.streams import WORTH_IT, Stream, Streams
 from score_local.errors import Cancelled, EngineDied, EngineError, TooLong
 
 log = logging.getLogger("score_local.engine")
@@ -161,13 +161,15 @@ class BatchedEngine:
             )
 
     def _place(self) -> None:
-        """Places what waits: first whoever finds most of its prompt in a stream, before another takes that stream.
-        One that had better wait for another's prompt lets others pass; one that has waited long goes before all."""
+        """Places what waits: first whoever finds most of its prompt in a stream, before another takes that stream; of
+        equals the longest, whose reply is mostly long too and would else be the last that runs, alone. One that had
+        better wait for another's prompt lets others pass; one that has waited long goes before all."""
         if not (self._waiting and self._streams.free):
             return
         now, waiting = time.perf_counter(), self._waiting
+        found = {id(job): self._streams.found(job) // WORTH_IT for job in waiting}
         self._waiting = deque()
-        for job in sorted(waiting, key=lambda job: (now - job.began < PATIENCE, self._streams.missing(job))):
+        for job in sorted(waiting, key=lambda job: (now - job.began < PATIENCE, -found[id(job)], -len(job.cells))):
             if not self._streams.place(job):
                 self._waiting.append(job)
 

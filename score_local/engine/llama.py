@@ -19,20 +19,25 @@ from numpy.typing import NDArray
 from score_local.engine.backend import DecodeError, NoRoom, Row
 from score_local.engine.batched import BatchedEngine
 from score_local.engine.chat import ChatTemplate, SpecialText
+from score_local.engine.widened import extra_bytes, widened
 from score_local.errors import MemoryLimit, ModelError
+from score_local.gguf_file import read_header
 
 # OpenMP's threads spin while they wait: one busy process beside llama.cpp then cuts decoding to a hundredth. Sleeping
-# at once (PASSIVE) cures that and halves the speed of a single sequence. To spin for a few hundred turns first costs
-# next to nothing either way (two cores, a 0.5B model: 18 to 24 tokens/s passive, 28 to 41 so, 36 to 45 spinning).
+# at once (PASSIVE) cures that and halves the speed of a single sequence. To spin for a few thousand turns first, some
+# tens of microseconds, is as fast as to spin (two cores, a 0.5B model, 32 sequences: 118 to 126 tokens/s with 300
+# turns, 123 to 137 with 3,000, 122 to 132 with libgomp's 300,000) and still gives way.
 # libgomp reads this once, when llama.cpp's library loads: hence before the import; what the user set is left alone.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300"}
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 import llama_cpp
 
 log = logging.getLogger("score_local.llama")
 log.addHandler(logging.NullHandler())  # without a handler of the application's, Python would print to the terminal
 WORKING_MEMORY = 300 * 2**20  # graph buffers, logits and Python itself; `score-local bench` checks that it is enough
+MANY = 8  # sequences from which on multiplying costs more than reading the weights
+MOST_EXTRA = WORKING_MEMORY // 2  # bytes that faster weights may take beyond the file's
 # ggml's levels: debug, info, warning, error. Its information is as chatty as its debugging.
 LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
@@ -98,9 +103,10 @@ class LlamaBackend:
         self._model: Any = _load(path)
         self._memory_need = 0
         try:
+            self._require_memory(path)
+            self._widen(path)
             self._vocab = llama_cpp.llama_model_get_vocab(self._model)
             self.vocabulary = llama_cpp.llama_vocab_n_tokens(self._vocab)
-            self._require_memory(path)
             self._ctx = self._new_context(threads or physical_cores())
             self._memory = llama_cpp.llama_get_memory(self._ctx)
             self._batch = llama_cpp.llama_batch_init(chunk + streams, 0, 1)
@@ -224,6 +230,23 @@ class LlamaBackend:
                 path.name,
                 "Choose fewer (--parallel) or shorter (--context) sequences, or a smaller model",
             )
+
+    def _widen(self, path: Path) -> None:
+        """Exchanges the model for a copy of the same weights that many sequences decode faster, where there is one and
+        the memory for it. A GPU's speed is that of its memory, so there the smaller type is the faster."""
+        if self.streams < MANY or llama_cpp.llama_supports_gpu_offload():
+            return
+        try:
+            extra = extra_bytes(read_header(path))
+            if not 0 < extra <= MOST_EXTRA or self._memory_need + extra > psutil.virtual_memory().available:
+                return
+            with widened(path) as copy:
+                faster = _load(copy)
+        except (OSError, ModelError) as error:
+            log.warning("%s is used as it is, it could not be widened: %s", path.name, error)
+            return
+        llama_cpp.llama_model_free(self._model)
+        self._model = faster
 
     def _kv_bytes(self) -> int:
         head = llama_cpp.llama_model_n_embd(self._model) // max(1, llama_cpp.llama_model_n_head(self._model))

@@ -54,10 +54,10 @@ class Streams:
     def free(self) -> list[Stream]:
         return [s for s in self.all if not s.job]
 
-    def missing(self, job: Job) -> int:
-        """How many of a job's cells no stream holds."""
+    def found(self, job: Job) -> int:
+        """How many of a job's cells the best stream holds."""
         usable = job.cells[:-1]
-        return len(job.cells) - max(common_prefix(s.cells, usable) for s in self.all)
+        return max(common_prefix(s.cells, usable) for s in self.all)
 
     def place(self, job: Job) -> bool:
         """Gives a job the free stream with which it has least to evaluate. False: none is free, or it should wait

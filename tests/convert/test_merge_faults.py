@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convert import gguf_writer, merge, partial
+from convert import merge, partial
 from convert.base import Base, open_base
 from convert.safetensors import Array
+from score_local import gguf_writer
 from score_local.errors import ModelError
 from score_local.gguf_file import read_header
 from tests.convert.files import write_safetensors

@@ -100,6 +100,18 @@ def test_samples_of_a_problem_pay_for_its_prompt_once() -> None:
     assert all(usage.prompt - usage.reused <= WORTH_IT for usage in usages[1:])
 
 
+class Order(Ear):
+    """Adds its name to `ended` when its reply comes."""
+
+    def __init__(self, name: str, ended: list[str]) -> None:
+        super().__init__()
+        self.name, self.ended = name, ended
+
+    def done(self, reply: Reply) -> None:
+        self.ended.append(self.name)
+        super().done(reply)
+
+
 def test_a_follow_up_goes_before_a_newcomer_that_waits_longer() -> None:
     backend = FakeBackend(streams=1)
     engine, entered, free = fake_engine(backend), threading.Event(), threading.Event()
@@ -108,17 +120,7 @@ def test_a_follow_up_goes_before_a_newcomer_that_waits_longer() -> None:
     backend.before_decode = lambda: (entered.set(), free.wait(10))  # type: ignore[assignment, return-value]
     turns = (*HELLO, Message("assistant", first.text, first.tokens), Message("user", "sure?"))
     ended: list[str] = []
-
-    class Order(Ear):
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
-
-        def done(self, reply: Reply) -> None:
-            ended.append(self.name)
-            super().done(reply)
-
-    ears = {name: Order(name) for name in ("running", "newcomer", "follow-up")}
+    ears = {name: Order(name, ended) for name in ("running", "newcomer", "follow-up")}
     engine.submit(generate(HELLO[0].content, limit=1), ears["running"])
     assert entered.wait(10)
     engine.submit(generate("something else entirely", limit=1), ears["newcomer"])
@@ -128,6 +130,24 @@ def test_a_follow_up_goes_before_a_newcomer_that_waits_longer() -> None:
         ear.reply()
     engine.close()
     assert ended == ["running", "follow-up", "newcomer"]
+
+
+def test_of_newcomers_the_longest_goes_first() -> None:
+    backend = FakeBackend(streams=1)
+    engine, entered, free = fake_engine(backend), threading.Event(), threading.Event()
+    backend.before_decode = lambda: (entered.set(), free.wait(10))  # type: ignore[assignment, return-value]
+    ended: list[str] = []
+    texts = {"running": "ab", "short": "cd", "long": "ef" * 9, "middle": "gh" * 4}
+    ears = {name: Order(name, ended) for name in texts}
+    engine.submit(generate(texts["running"], limit=1), ears["running"])
+    assert entered.wait(10)
+    for name in ("short", "long", "middle"):
+        engine.submit(generate(texts[name], limit=1), ears[name])
+    free.set()
+    for ear in ears.values():
+        ear.reply()
+    engine.close()
+    assert ended == ["running", "long", "middle", "short"]
 
 
 def test_gaps_between_live_streams_are_closed() -> None:
