@@ -13,13 +13,14 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from score_local.engine.backend import Backend, DecodeError, NoRoom, Row
 from score_local.engine.chat import ChatTemplate
-from score_local.engine.jobs import GenerateJob, Job, ScoreJob, prompt_cells
+from score_local.engine.jobs import Cell, GenerateJob, Job, ScoreJob, prompt_cells
 from score_local.engine.protocol import Generate, Listener, Reply, Request
+from score_local.engine.shares import shares
 from score_local.engine.streams import WORTH_IT, Stream, Streams
 from score_local.errors import Cancelled, EngineDied, EngineError, TooLong
 
@@ -163,14 +164,22 @@ class BatchedEngine:
     def _place(self) -> None:
         """Places what waits: first whoever finds most of its prompt in a stream, before another takes that stream; of
         equals the longest, whose reply is mostly long too and would else be the last that runs, alone. One that had
-        better wait for another's prompt lets others pass; one that has waited long goes before all."""
+        better wait for another's prompt lets others pass; one that has waited long goes before all. Together those that
+        read have no more to read than a step allows, or there is only one."""
         if not (self._waiting and self._streams.free):
             return
-        now, waiting = time.perf_counter(), self._waiting
-        found = {id(job): self._streams.found(job) // WORTH_IT for job in waiting}
-        self._waiting = deque()
-        for job in sorted(waiting, key=lambda job: (now - job.began < PATIENCE, -found[id(job)], -len(job.cells))):
-            if not self._streams.place(job):
+        now, chunk = time.perf_counter(), self._backend.chunk
+        found = {id(job): self._streams.found(job) for job in self._waiting}
+        room = chunk - sum(len(stream.pending) for stream in self._streams.reading)
+        waiting, self._waiting = self._waiting, deque()
+        for job in sorted(
+            waiting, key=lambda j: (now - j.began < PATIENCE, -(found[id(j)] // WORTH_IT), -len(j.cells))
+        ):
+            missing = len(job.cells) - found[id(job)]
+            fits = missing == 1 or 0 < missing <= room or room == chunk
+            if fits and self._streams.place(job):
+                room -= missing
+            else:
                 self._waiting.append(job)
 
     def _choose_group(self) -> list[Stream]:
@@ -187,23 +196,17 @@ class BatchedEngine:
 
     def _plan(self, group: list[Stream]) -> tuple[list[Stream], list[Row]]:
         """The streams whose logits will come, and the rows of this step, by stream: llama.cpp batches neighbours."""
-        budget, rows, wanted = self._backend.chunk, list[Row](), list[Stream]()
-        for stream in group:
-            todo = self._chunk_of(stream, budget)
-            if len(todo) > 1:
-                budget -= len(todo)
-            start, complete = len(stream.cells), len(todo) == len(stream.pending)
-            for i, token in enumerate(todo):
-                rows.append(Row(stream.index, start + i, token, complete and i == len(todo) - 1))
+        rows, wanted = list[Row](), list[Stream]()
+        ahead = [stream.pending for stream in group]
+        for stream, pending, share in zip(
+            group, ahead, shares(list(map(_run, ahead)), self._backend.chunk), strict=True
+        ):
+            start, complete = len(stream.cells), share == len(pending)
+            for i, cell in enumerate(pending[:share]):
+                rows.append(Row(stream.index, start + i, cell.token, complete and i == share - 1))
             if complete:
                 wanted.append(stream)
         return wanted, rows
-
-    def _chunk_of(self, stream: Stream, budget: int) -> list[int]:
-        """The next tokens of a stream: one, or a piece of its prompt; all under the same weights."""
-        pending = stream.pending
-        run = itertools.takewhile(lambda cell: cell.weights == pending[0].weights, pending[: max(1, budget)])
-        return [cell.token for cell in run]
 
     def _compute(self, group: list[Stream], wanted: list[Stream], rows: list[Row]) -> None:
         try:
@@ -267,3 +270,8 @@ class BatchedEngine:
             item = self._inbox.get_nowait()
             if isinstance(item, Submitted):
                 item.listener.done(why)
+
+
+def _run(pending: Sequence[Cell]) -> int:
+    """How many of the next cells are computed under the same weights."""
+    return next((i for i, cell in enumerate(pending) if cell.weights != pending[0].weights), len(pending))

@@ -241,12 +241,12 @@ class LlamaBackend:
             if not 0 < extra <= MOST_EXTRA or self._memory_need + extra > psutil.virtual_memory().available:
                 return
             with widened(path) as copy:
-                faster = _load(copy)
+                llama_cpp.llama_model_free(self._model)  # before: both at once would take twice the memory
+                self._model = None
+                self._model = _load(copy)
         except (OSError, ModelError) as error:
             log.warning("%s is used as it is, it could not be widened: %s", path.name, error)
-            return
-        llama_cpp.llama_model_free(self._model)
-        self._model = faster
+            self._model = self._model or _load(path)
 
     def _kv_bytes(self) -> int:
         head = llama_cpp.llama_model_n_embd(self._model) // max(1, llama_cpp.llama_model_n_head(self._model))

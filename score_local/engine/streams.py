@@ -51,6 +51,11 @@ class Streams:
         return [s for s in self.all if s.job]
 
     @property
+    def reading(self) -> list[Stream]:
+        """Those that have more of a prompt to read than its last token."""
+        return [s for s in self.live if len(s.pending) > 1]
+
+    @property
     def free(self) -> list[Stream]:
         return [s for s in self.all if not s.job]
 
@@ -106,8 +111,7 @@ class Streams:
 
     def _promised(self, usable: list[Cell]) -> int:
         """The longest prefix that a job still reading its prompt will have in its stream soon."""
-        reading = [s.job for s in self.live if s.job and len(s.pending) > 1]
-        return max((common_prefix(job.cells, usable) for job in reading), default=0)
+        return max((common_prefix(s.job.cells, usable) for s in self.reading if s.job), default=0)
 
     def _target(self, source: Stream, shared: dict[int, int]) -> Stream:
         """The source itself if it is free and the job continues all of it; else the free stream longest unused."""

@@ -8,10 +8,10 @@ are Q5_0, decode 14 to 16% faster so, on two cores; a few sequences gain nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from score_local.gguf_writer import Planned, write_gguf
 Q5_0, Q8_0 = 6, 8  # ggml's numbers
 BLOCK = 32  # weights that share a scale
 Q5_0_BYTES = 22  # a scale (float16), the fifth bits (32), the lower four of weight i and of weight i + 16 (16 bytes)
-PIECE = 1 << 16  # blocks converted at once: some megabytes
+PIECE = Q5_0_BYTES << 16  # bytes converted at once
 LOOKED_UP = "token_embd.weight"
 OUTPUT = "output.weight"
 
@@ -46,8 +46,7 @@ def widened(path: Path) -> Iterator[Path]:
     descriptor = os.memfd_create("score-local-widened")
     try:
         target = Path(f"/proc/self/fd/{descriptor}")
-        data = np.memmap(path, dtype=np.uint8, mode="r")
-        write_gguf(target, header, {}, [_planned(name, header, data) for name in header.tensors])
+        write_gguf(target, header, {}, [_planned(name, header) for name in header.tensors])
         yield target
     finally:
         os.close(descriptor)
@@ -67,20 +66,19 @@ def _slow(name: str, header: GGUFHeader) -> bool:
     return header.tensors[name].type == Q5_0 and (name != LOOKED_UP or OUTPUT not in header.tensors)
 
 
-def _planned(name: str, header: GGUFHeader, data: NDArray[np.uint8]) -> Planned:
+def _planned(name: str, header: GGUFHeader) -> Planned:
     tensor, slow = header.tensors[name], _slow(name, header)
-    shape = tuple(reversed(tensor.shape))
-    return Planned(name, shape, Q8_0 if slow else tensor.type, _pieces(_bytes_of(tensor, header, data), slow))
+    pieces = partial(_widened_pieces if slow else _pieces, header, tensor)
+    return Planned(name, tuple(reversed(tensor.shape)), Q8_0 if slow else tensor.type, pieces)
 
 
-def _bytes_of(tensor: Tensor, header: GGUFHeader, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    begin = header.data_offset + tensor.offset
-    return data[begin : begin + tensor.bytes]
+def _widened_pieces(header: GGUFHeader, tensor: Tensor) -> Iterator[NDArray[np.uint8]]:
+    return (q8_0_of(piece.reshape(-1, Q5_0_BYTES)) for piece in _pieces(header, tensor))
 
 
-def _pieces(stored: NDArray[np.uint8], slow: bool) -> Callable[[], Iterator[NDArray[Any]]]:
-    def converted() -> Iterator[NDArray[Any]]:
-        blocks = stored.reshape(-1, Q5_0_BYTES)
-        return (q8_0_of(blocks[start : start + PIECE]) for start in range(0, len(blocks), PIECE))
-
-    return converted if slow else lambda: iter([stored])
+def _pieces(header: GGUFHeader, tensor: Tensor) -> Iterator[NDArray[np.uint8]]:
+    """A tensor's bytes; read, not mapped: pages of a mapping would count as this process's memory."""
+    with header.path.open("rb") as file:
+        file.seek(header.data_offset + tensor.offset)
+        for start in range(0, tensor.bytes, PIECE):
+            yield np.frombuffer(file.read(min(PIECE, tensor.bytes - start)), dtype=np.uint8)

@@ -255,7 +255,7 @@ def test_a_reply_ends_where_the_context_ends() -> None:
     assert any(isinstance(r, Completion) and r.finish == "length" for r in replies)
 
 
-@pytest.mark.parametrize("fault_at", [1, 2, 5, 9])
+@pytest.mark.parametrize("fault_at", [4, 5, 9, 14])  # not the first: whoever is alone then can never pass
 def test_no_room_sends_one_job_back_and_loses_none(fault_at: int) -> None:
     backend = FakeBackend(streams=3)
     backend.faults[fault_at] = NoRoom("no room")

@@ -41,7 +41,7 @@ def test_every_number_is_the_same(blocks: NDArray[np.uint8]) -> None:
 
 @in_memory
 def test_a_file_is_widened_where_it_is_multiplied_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PIECE", 5)  # so that a tensor takes several
+    monkeypatch.setattr(module, "PIECE", 5 * Q5_0_BYTES)  # so that a tensor takes several
     random = np.random.default_rng(0)
     names = ("token_embd.weight", "blk.0.ffn_up.weight", "output.weight")
     path = write(tmp_path / "m.gguf", {name: random.normal(size=(24, 64)).astype(np.float32) for name in names})
