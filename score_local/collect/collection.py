@@ -55,11 +55,13 @@ ACCEPTED = StageFile("accepted.jsonl", Corrected, "prompt")
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who says it: an engine and a model; the SHA-256 of the model's files, where they are on this machine."""
+    """Who says it: an engine and a model; the SHA-256 of the model's files, where they are on this machine. `solver` is
+    that of the adapter which solves, where one does."""
 
     engine: str
     model: str
     sha256: str | None = None
+    solver: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

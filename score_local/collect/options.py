@@ -62,6 +62,7 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
         metavar="M",
         help="a catalogue name or a GGUF; with transformers also a folder or a hub id; with openai, its name there",
     )
+    group.add_argument("--solver", metavar="ADAPTER", help="llama: a LoRA that solves, so that its errors are learned")
     group.add_argument("--parallel", type=positive, default=16, metavar="N", help="requests side by side (16)")
     group.add_argument("--context", type=positive, default=3072, metavar="T", help="tokens a sequence can hold (3072)")
     group.add_argument("--threads", type=positive, metavar="N", help="llama: default: the physical cores")

@@ -49,13 +49,15 @@ def has_gold(problem: Problem) -> bool:
 # -- sample -------------------------------------------------------------------------------------------------------
 
 
-def sample_loops(problems: Iterable[Problem], settings: Settings, done: Mapping[str, Sample]) -> Loops[Sample]:
+def sample_loops(
+    problems: Iterable[Problem], settings: Settings, done: Mapping[str, Sample], adapter: str | None = None
+) -> Loops[Sample]:
     """A loop for each sample that is missing or failed; the samples of a problem come one after another, so that they
-    share its prompt."""
+    share its prompt. `adapter` is the engine's name of the one that solves."""
     for problem in filter(has_gold, problems):
         for index in range(settings.samples):
             if is_missing(done.get(key := sample_id(problem, index))):
-                yield key, _sample(problem, index, settings)
+                yield key, _sample(problem, index, settings, adapter)
 
 
 def sample_id(problem: Problem, index: int) -> str:
@@ -66,9 +68,10 @@ def is_missing(reply: Reply | None) -> bool:
     return reply is None or reply.error != ""
 
 
-def _sample(problem: Problem, index: int, settings: Settings) -> Steps[Sample]:
+def _sample(problem: Problem, index: int, settings: Settings, adapter: str | None) -> Steps[Sample]:
     key, seed = sample_id(problem, index), seed_of(settings.seed, problem.id, index)
-    asked = Generate(prompts.solve_messages(problem), phase="sample", sampling=settings.sampling.sampling(seed))
+    sampling = settings.sampling.sampling(seed)
+    asked = Generate(prompts.solve_messages(problem), adapter=adapter, phase="sample", sampling=sampling)
     try:
         reply = yield from generate(asked)
     except EngineError as error:

@@ -87,8 +87,9 @@ class Work:
             self.engine.close()
 
     def run_sample(self) -> bool:
-        problems, settings = self.collection.problems.values(), self.collection.manifest.settings
-        return self._ask(files.SAMPLES, lambda done: stages.sample_loops(problems, settings, done))
+        problems, manifest = self.collection.problems.values(), self.collection.manifest
+        adapter = collect_engine.SOLVER if manifest.source.solver else None
+        return self._ask(files.SAMPLES, lambda done: stages.sample_loops(problems, manifest.settings, done, adapter))
 
     def run_label(self) -> bool:
         problems, samples = self.collection.problems.values(), self.collection.read(files.SAMPLES)

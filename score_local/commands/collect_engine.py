@@ -16,18 +16,31 @@ from score_local.errors import ModelError, PolicyError
 from score_local.gguf_check import file_sha256
 
 Open = Callable[[], Engine]
+SOLVER = "solver"  # the engine's name of the adapter that solves
 PACKAGES = ("torch", "transformers", "peft", "accelerate")
 
 
 def source_of(options: argparse.Namespace) -> tuple[Source, Open]:
     """Who is to speak, and how to open it. Raises ModelError or PolicyError; loads nothing."""
+    if options.solver and options.engine != "llama":
+        raise PolicyError("only --engine llama solves with an adapter", "--solver", "Leave one of the two out")
     return {"llama": _llama, "transformers": _transformers, "openai": _openai}[options.engine](options)
 
 
 def _llama(options: argparse.Namespace) -> tuple[Source, Open]:
     model = setup.model_of(options)
-    source = Source("llama", model.name, file_sha256(model))
-    return source, lambda: setup.open_model(options, model, {}, options.parallel)
+    adapters = _solver_of(options.solver, model)
+    solver = file_sha256(adapters[SOLVER]) if adapters else None
+    source = Source("llama", model.name, file_sha256(model), solver)
+    return source, lambda: setup.open_model(options, model, adapters, options.parallel)
+
+
+def _solver_of(path: str | None, model: Path) -> dict[str, Path]:
+    if path is None:
+        return {}
+    adapter = catalog.read_adapter(Path(path))
+    catalog.check_adapter_fits(adapter, catalog.read_header(model), accept_other_base=False)
+    return {SOLVER: adapter.file}
 
 
 def _transformers(options: argparse.Namespace) -> tuple[Source, Open]:

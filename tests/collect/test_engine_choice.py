@@ -14,6 +14,7 @@ from score_local.errors import ModelError, PolicyError
 from tests.collect.scripted import options
 from tests.engine.fakes import ask
 from tests.engine.openai_server import FakeServer, serving
+from tests.gguf_files import write_adapter, write_model
 
 
 def test_a_gguf_is_told_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,21 @@ def test_a_gguf_is_told_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert source == Source("llama", "m.gguf", hashlib.sha256(b"GGUF").hexdigest()) and not opened
     open_()
     assert opened[0][1:] == (model, {}, 3)
+
+
+def test_a_solver_is_checked_and_told_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, adapter = write_model(tmp_path / "m.gguf"), write_adapter(tmp_path / "lora.gguf")
+    opened = []
+    monkeypatch.setattr(setup, "open_model", lambda *arguments: opened.append(arguments))
+    flags = ("q", "--out", "x", "--model", str(model), "--solver")
+    source, open_ = collect_engine.source_of(options(*flags, str(adapter)))
+    open_()
+    assert source.solver == hashlib.sha256(adapter.read_bytes()).hexdigest()
+    assert opened[0][2] == {"solver": adapter}
+    with pytest.raises(ModelError, match="architecture"):
+        collect_engine.source_of(options(*flags, str(write_adapter(tmp_path / "other.gguf", arch="qwen2"))))
+    with pytest.raises(PolicyError, match="only --engine llama"):
+        collect_engine.source_of(options(*flags, str(adapter), "--engine", "openai", "--url", "http://x"))
 
 
 def test_a_folder_is_told_by_its_weights(tmp_path: Path) -> None:

@@ -66,10 +66,10 @@ def test_a_gold_answer_must_be_one_that_can_be_compared(problem: Problem, usable
 def test_only_what_is_missing_is_sampled() -> None:
     done = {"p/0": sample(0, "x"), "p/1": sample(1, "", error="broken")}
     settings = Settings(samples=3, seed=5)
-    loops = dict(sample_loops([PROBLEM, Problem("open", "?")], settings, done))
+    loops = dict(sample_loops([PROBLEM, Problem("open", "?")], settings, done, "solver"))
     assert list(loops) == ["p/1", "p/2"]
     (request,) = next(loops["p/1"])
-    assert isinstance(request, Generate) and request.sampling.seed != settings.seed
+    assert isinstance(request, Generate) and request.sampling.seed != settings.seed and request.adapter == "solver"
 
 
 def test_a_seed_does_not_depend_on_what_else_is_sampled() -> None:
