@@ -164,13 +164,14 @@ class BatchedEngine:
     def _place(self) -> None:
         """Places what waits: first whoever finds most of its prompt in a stream, before another takes that stream; of
         equals the longest, whose reply is mostly long too and would else be the last that runs, alone. One that had
-        better wait for another's prompt lets others pass; one that has waited long goes before all. Together those that
-        read have no more to read than a step allows, or there is only one."""
+        better wait for another's prompt lets others pass; one that has waited long goes before all. Together those of
+        a group that read have no more to read than a step allows, or there is only one."""
         if not (self._waiting and self._streams.free):
             return
         now, chunk = time.perf_counter(), self._backend.chunk
         found = {id(job): self._streams.found(job) for job in self._waiting}
-        room = chunk - sum(len(stream.pending) for stream in self._streams.reading)
+        reading = [s.pending for s in self._streams.reading if s.pending[0].weights == self._group]
+        room = chunk - sum(map(len, reading))
         waiting, self._waiting = self._waiting, deque()
         for job in sorted(
             waiting, key=lambda j: (now - j.began < PATIENCE, -(found[id(j)] // WORTH_IT), -len(j.cells))
