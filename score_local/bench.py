@@ -175,7 +175,8 @@ class _Clock:
 def engine_rate(model: Path, sequences: int, threads: int | None) -> float:
     """Tokens/s of the whole engine (sampling, text, streaming) while all sequences are live, at about DEPTH tokens."""
     engine = start_engine(_Endless(model, streams=sequences, context=DEPTH + 4 * STEPS, threads=threads))
-    words = " ".join(f"item {i}" for i in range(DEPTH // 4))
+    items = DEPTH // 4 - STEPS // 2  # of four tokens; with system turn and first tokens, all live at a depth of DEPTH
+    words = " ".join(f"item {i}" for i in range(items))
     listeners = [_Clock() for _ in range(sequences)]
     try:
         for i, listener in enumerate(listeners):
