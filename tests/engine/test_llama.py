@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from score_local import catalog
+from score_local.engine import llama
 from score_local.engine.backend import Row
 from score_local.engine.batched import BatchedEngine
-from score_local.engine.llama import LlamaBackend, open_engine
+from score_local.engine.llama import MANY, LlamaBackend, open_engine
 from score_local.engine.protocol import Completion, Generate, Message, Reply, Sampling, Score, Scores
 from score_local.errors import MemoryLimit, ModelError, TooLong
 from tests.engine.adapters import write_random_lora
@@ -159,3 +162,42 @@ def test_llama_cpps_log_reaches_logging(model: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.DEBUG, logger="score_local.llama"):
         LlamaBackend(model, streams=1, context=64).close()
     assert any("print_info" in record.message for record in caplog.records)
+
+
+@pytest.fixture(scope="module")
+def five_bits(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from convert.quantize import quantize
+
+    path = tmp_path_factory.mktemp("five") / "q5_0.gguf"
+    quantize(model, path, "q5_0", requantise=True)
+    return path
+
+
+def first_logits(backend: LlamaBackend) -> NDArray[np.float32]:
+    (logits,) = backend.decode([Row(0, position, 100 + position, position == 39) for position in range(40)], None)
+    return logits.copy()
+
+
+def test_widened_weights_give_the_same_logits(five_bits: Path) -> None:
+    narrow = LlamaBackend(five_bits, streams=MANY - 1, context=64)
+    wide = LlamaBackend(five_bits, streams=MANY, context=64)
+    try:
+        assert np.abs(first_logits(narrow) - first_logits(wide)).max() < 1e-3
+    finally:
+        narrow.close()
+        wide.close()
+
+
+def test_a_model_that_cannot_be_widened_is_used_as_it_is(
+    five_bits: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(llama, "widened", full)
+    backend = LlamaBackend(five_bits, streams=MANY, context=64)
+    assert "could not be widened: [Errno 28]" in caplog.text
+    try:
+        assert np.isfinite(first_logits(backend)).all()
+    finally:
+        backend.close()
