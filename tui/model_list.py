@@ -17,6 +17,7 @@ from score_local.catalog import check_adapter_fits, load_catalog, locate, models
 from score_local.errors import ModelError
 
 ADAPTERS = "adapters"
+SHIPPED = Path(str(resources.files("models"))) / ADAPTERS
 TYPE_IN_NAME = re.compile(r"(?<![a-z0-9])(i?q\d\w*|b?f16|f32)(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -70,8 +71,7 @@ def list_models() -> list[ModelRow]:
 
 def list_adapters(model: Path, others: Iterable[Path] = ()) -> list[AdapterRow]:
     """The adapters that ship, those in the models folder, and `others`, by resolved path, held against `model`."""
-    folders = (Path(str(resources.files("models"))) / ADAPTERS, models_dir() / ADAPTERS)
-    found = [path.resolve() for folder in folders for path in _candidates(folder)]
+    found = [path.resolve() for folder in (SHIPPED, models_dir() / ADAPTERS) for path in _candidates(folder)]
     return [_adapter(path, model) for path in dict.fromkeys([*found, *(path.resolve() for path in others)])]
 
 

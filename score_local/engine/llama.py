@@ -36,7 +36,7 @@ import llama_cpp
 log = logging.getLogger("score_local.llama")
 log.addHandler(logging.NullHandler())  # without a handler of the application's, Python would print to the terminal
 WORKING_MEMORY = 300 * 2**20  # graph buffers, logits and Python itself; `score-local bench` checks that it is enough
-MANY = 8  # sequences from which on multiplying costs more than reading the weights
+MANY = 16  # sequences from which on multiplying costs clearly more than reading the weights
 MOST_EXTRA = WORKING_MEMORY // 2  # bytes that faster weights may take beyond the file's
 # ggml's levels: debug, info, warning, error. Its information is as chatty as its debugging.
 LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}

@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (made / "broken.gguf").write_bytes(b"GGUF")
     own = {name: entry for name, entry in load_catalog().items() if name in ("mine", "tiny", "broken")}
     monkeypatch.setattr(model_list, "load_catalog", lambda: own)
+    monkeypatch.setattr(model_list, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(models, "free_memory", lambda: 2**33)
     return made
 
@@ -267,3 +268,9 @@ def test_a_broken_catalogue_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_role_has_one_adapter(role: str, before: dict[str, str], after: dict[str, str]) -> None:
     row = model_list.AdapterRow(path=Path("a"), role=role, kind="lora", base="")
     assert _toggled(before, row) == after
+
+
+def test_what_ships_is_listed_and_held_against_the_model(tmp_path: Path) -> None:
+    rows = model_list.list_adapters(write_model(tmp_path / "mine.gguf", arch="qwen2"))
+    assert {row.path.name for row in rows} >= {path.name for path in model_list.SHIPPED.iterdir() if path.is_dir()}
+    assert all("architecture" in row.trouble for row in rows if row.base == "smollm2-135m")
