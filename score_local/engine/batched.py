@@ -177,7 +177,7 @@ class BatchedEngine:
             waiting, key=lambda j: (now - j.began < PATIENCE, -(found[id(j)] // WORTH_IT), -len(j.cells))
         ):
             missing = len(job.cells) - found[id(job)]
-            fits = missing == 1 or 0 < missing <= room or room == chunk
+            fits = missing == 1 or missing <= room or room == chunk  # the last cell of a prompt costs a decoding row
             if fits and self._streams.place(job):
                 room -= missing
             else:
@@ -199,9 +199,8 @@ class BatchedEngine:
         """The streams whose logits will come, and the rows of this step, by stream: llama.cpp batches neighbours."""
         rows, wanted = list[Row](), list[Stream]()
         ahead = [stream.pending for stream in group]
-        for stream, pending, share in zip(
-            group, ahead, shares(list(map(_run, ahead)), self._backend.chunk), strict=True
-        ):
+        portions = shares([_run(pending) for pending in ahead], self._backend.chunk)
+        for stream, pending, share in zip(group, ahead, portions, strict=True):
             start, complete = len(stream.cells), share == len(pending)
             for i, cell in enumerate(pending[:share]):
                 rows.append(Row(stream.index, start + i, cell.token, complete and i == share - 1))
