@@ -18,7 +18,7 @@ from tui.services import Services
 
 Act = Callable[[Pilot[None]], Awaitable[None]]
 STILL_OPEN = object()
-PATIENCE = 20.0  # seconds; a busy machine is slow
+PATIENCE = 60.0  # seconds; a busy machine is slow
 
 
 class Host(App[None]):
