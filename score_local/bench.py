@@ -26,6 +26,7 @@ from score_local import answers, prompts
 from score_local.engine.backend import Row
 from score_local.engine.llama import LlamaBackend, open_engine, physical_cores, start_engine
 from score_local.engine.protocol import Completion, Generate, Message, Reply, Sampling
+from score_local.openmp import VARIABLES
 from score_local.problem import Problem
 
 T = TypeVar("T")
@@ -84,13 +85,12 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
 @contextmanager
 def openmp(settings: Mapping[str, str]) -> Iterator[None]:
     """OpenMP's settings for the processes started meanwhile; the user's own are put aside."""
-    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    before = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
     os.environ |= settings
     try:
         yield
     finally:
-        for name in names:
+        for name in VARIABLES:
             os.environ.pop(name, None)
         os.environ |= before
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from score_local import __version__, catalog
+from score_local import __version__, catalog, openmp
 from score_local.errors import EngineError, UserError
 
 TIMED_TOKENS = 32
@@ -94,7 +94,7 @@ def _llama(model: str | None) -> list[Trouble]:
     except (ImportError, OSError, RuntimeError) as error:
         return [(f"llama.cpp does not load: {error}", "reinstall llama-cpp-python; it needs a C and C++ compiler")]
     _say("llama.cpp", llama.system_info())
-    waiting = (f"{name}={os.environ[name]}" for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ)
+    waiting = (f"{name}={os.environ[name]}" for name in openmp.VARIABLES if name in os.environ)
     _say("threads", ", ".join([str(llama.physical_cores()), *waiting]))
     return _timed_decode(path)
 

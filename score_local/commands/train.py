@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from score_local import openmp
 from score_local.commands.interrupts import interrupts
 from score_local.errors import ModelError
 from score_local.train.recipe import Recipe, load_recipe, parse_override
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Everything that can be refused is refused before weights are loaded. Exit codes: 0 done, 130 interrupted."""
     recipe, out = _recipe_of(options), Path(options.out or f"adapters/{options.role}")
     _require_packages()
-    _let_threads_sleep()
+    openmp.spin_briefly()  # before torch is imported
     from score_local.train.checkpoint import open_folder
 
     with open_folder(out, resume=options.resume) as folder:
@@ -58,13 +58,6 @@ def _require_packages() -> None:
         raise ModelError(
             f"{', '.join(absent)} not installed", "train", "Install them: pip install 'score-local[train]'"
         )
-
-
-def _let_threads_sleep() -> None:
-    """Threads that spin while they wait starve beside a busy process (engine/llama.py). OpenMP reads this as torch is
-    imported; what the user set is left alone."""
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from score_local import openmp
 from score_local.engine.backend import DecodeError, NoRoom, Row
 from score_local.engine.batched import BatchedEngine
 from score_local.engine.chat import ChatTemplate, SpecialText
@@ -23,15 +24,9 @@ from score_local.engine.widened import extra_bytes, widened
 from score_local.errors import MemoryLimit, ModelError
 from score_local.gguf_file import read_header
 
-# OpenMP's threads spin while they wait: one busy process beside llama.cpp then cuts decoding to a hundredth. Sleeping
-# at once (PASSIVE) cures that and halves the speed of a single sequence. To spin for a few thousand turns first, some
-# tens of microseconds, is as fast as to spin (two cores, a 0.5B model, 32 sequences: 118 to 126 tokens/s with 300
-# turns, 123 to 137 with 3,000, 122 to 132 with libgomp's 300,000) and still gives way.
-# libgomp reads this once, when llama.cpp's library loads: hence before the import; what the user set is left alone.
-if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
+openmp.spin_briefly()
 
-import llama_cpp
+import llama_cpp  # noqa: E402  (its OpenMP reads the environment as it loads)
 
 log = logging.getLogger("score_local.llama")
 log.addHandler(logging.NullHandler())  # without a handler of the application's, Python would print to the terminal
