@@ -120,7 +120,7 @@ class ScoreApp(App[None]):
                 self._tell(str(error), "error")
             await self._choose_first()
             return
-        await self._load(model)
+        await self._load(model, None if self._setup.model else await self._chosen_last())
 
     async def _used_last(self) -> str:
         """The file of the model that was used last; "" where none was, or it is gone, and then the person is told."""
@@ -133,6 +133,19 @@ class ScoreApp(App[None]):
             self._tell(f"The model used last is not there any more: {last}", "warning")
             return ""
         return str(last or "")
+
+    async def _chosen_last(self) -> dict[str, Path] | None:
+        """The adapters that were chosen for that model; None where nobody chose, or one is gone, which is told."""
+        try:
+            chosen = await asyncio.to_thread(self._setup.history.last_adapters)
+        except UserError as error:
+            self._tell(str(error), "warning")
+            return None
+        gone = [str(path) for path in (chosen or {}).values() if not path.exists()]
+        if gone:
+            self._tell(f"The adapter used last is not there any more: {', '.join(gone)}", "warning")
+            return None
+        return chosen
 
     async def _choose_first(self) -> None:
         from tui.screens.first_start import FirstStartScreen
@@ -155,18 +168,19 @@ class ScoreApp(App[None]):
             await self.services.load(model, policy, self._progress)
         except UserError as error:
             self._tell(f"{error}. F2 chooses another model", "error")
+        else:
+            await self._remember(adapters)
         finally:
             self.conversation.load_share = None
         await self.conversation.loaded()
-        await self._remember()
 
-    async def _remember(self) -> None:
-        """The next app begins with this model."""
-        if self.services.model:
-            try:
-                await asyncio.to_thread(self._setup.history.keep_model, self.services.model)
-            except UserError as error:
-                self._tell(str(error), "warning")
+    async def _remember(self, adapters: Mapping[str, Path] | None) -> None:
+        """The next app begins with this model, and these adapters where a person chose them."""
+        assert self.services.model, "it was loaded"
+        try:
+            await asyncio.to_thread(self._setup.history.keep_model, self.services.model, adapters)
+        except UserError as error:
+            self._tell(str(error), "warning")
 
     def _progress(self, share: float) -> None:
         self.conversation.load_share = share
@@ -218,11 +232,10 @@ class ScoreApp(App[None]):
 
     @work
     async def action_reload(self) -> None:
-        model, adapters = self.services.model, self.services.policy.adapters
-        if model is None:
+        if self.services.model is None:
             await self._choose_first()
         else:
-            await self._load(model, {role: Path(path) for role, path in adapters.items()})
+            await self._load(self.services.model, await self._chosen_last())
 
     @work
     async def action_new(self) -> None:

@@ -1,4 +1,4 @@
-"""Every conversation, kept as it goes: found again, renamed, branched, deleted and undeleted; and the model used last.
+"""Every conversation, kept as it goes: found again, renamed, branched, deleted, undeleted; and the model used last.
 
     history = History(path)
     conversation = history.create()
@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from tui.records import Conversation, Turn, new_id
 
 TITLE_WIDTH = 100
 UNDELETE_SECONDS = 7 * 86400.0  # after that an app that starts removes what was deleted
+CHOSEN = "adapters"  # says that a person chose the adapters, perhaps none
 COLUMNS = "id, title, created, updated, parent, branched_at"
 
 
@@ -154,11 +155,19 @@ class History:
             row = database.execute("SELECT name FROM used WHERE what = 'model'").fetchone()
         return Path(os.fsdecode(row[0])) if row else None
 
-    def keep_model(self, file: Path) -> None:
-        """Raises HistoryError."""
+    def last_adapters(self) -> dict[str, Path] | None:
+        """The adapters that were chosen for it, by role; None: nobody chose. Raises HistoryError."""
+        with self._reading() as database:
+            rows = database.execute("SELECT what, name FROM used WHERE what != 'model'").fetchall()
+        return {role: Path(os.fsdecode(name)) for role, name in rows if role != CHOSEN} if rows else None
+
+    def keep_model(self, file: Path, adapters: Mapping[str, Path] | None = None) -> None:
+        """`adapters` are those that a person chose for it, by role. Raises HistoryError."""
+        rows = {"model": file} | ({} if adapters is None else {CHOSEN: None} | dict(adapters))
+        names = [(what, os.fsencode(path.absolute()) if path else b"") for what, path in rows.items()]
         with self._writing() as database:
-            name = os.fsencode(file.absolute())
-            database.execute("INSERT OR REPLACE INTO used (what, name) VALUES ('model', ?)", (name,))
+            database.execute("DELETE FROM used")
+            database.executemany("INSERT INTO used (what, name) VALUES (?, ?)", names)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

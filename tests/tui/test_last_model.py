@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from score_local import catalog
+from score_local.commands import setup
 from tests.tui.chat import Chat, chat
 from tui.history import History
 
@@ -32,6 +34,21 @@ def begin(folder: Path, *, model: Path | None = None) -> tuple[Path | None, str]
         seen.append((app.app.services.model, " ".join(app.text.split())))
 
     chat(folder, act, loaded=False, model=str(model) if model else None, size=(140, 45))
+    return seen[0]
+
+
+def adapters_of(folder: Path, *, model: Path | None = None, keys: Sequence[str] = ()) -> dict[str, str]:
+    """The adapters that the app has loaded at its start, or after `keys`."""
+    seen: list[dict[str, str]] = []
+
+    async def act(app: Chat) -> None:
+        await app.until(app.app.services.engine)
+        await app.idle()
+        await app.press(*keys)
+        await app.idle()
+        seen.append({str(role): path for role, path in app.app.services.policy.adapters.items()})
+
+    chat(folder, act, loaded=False, model=str(model) if model else None)
     return seen[0]
 
 
@@ -66,3 +83,27 @@ def test_a_history_of_before_learns_of_models(tmp_path: Path) -> None:
     history.keep_model(Path("b\udcffd.gguf"))
     assert history.last_model() == Path("b\udcffd.gguf").absolute(), "a name may be any bytes"
     history.close()
+
+
+def test_adapters_that_were_chosen_are_chosen_again(
+    tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "adapters_of", lambda policy, model: {})  # they fit
+    solver, history = embedded, History(tmp_path / "history.db")
+    for chosen in (None, {}, {"solver": solver}):
+        history.keep_model(embedded, chosen)
+        assert history.last_adapters() == chosen
+    history.close()
+    assert adapters_of(tmp_path) == {"solver": str(solver)}
+    assert adapters_of(tmp_path) == {"solver": str(solver)}, "and after that"
+    assert adapters_of(tmp_path, keys=["f5"]) == {"solver": str(solver)}, "loaded again"
+    assert adapters_of(tmp_path, model=embedded) == {}, "a model that is asked for comes as it ships"
+    assert adapters_of(tmp_path) == {}
+
+
+def test_an_adapter_that_is_gone_is_told(tmp_path: Path, embedded: Path) -> None:
+    history = History(tmp_path / "history.db")
+    history.keep_model(embedded, {"solver": tmp_path / "gone"})
+    history.close()
+    model, text = begin(tmp_path)
+    assert model == embedded and "The adapter used last is not there any more" in text
