@@ -29,13 +29,17 @@ class Sandbox:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="score-local-sandbox")
 
     def submit(self, request: RunProgram, done: Callable[[Ran], None]) -> Callable[[], None]:
-        """Returns at once; `done` hears the outcome from another thread, once. The function returned takes a program
-        that did not begin yet out of the queue."""
+        """Returns at once; `done` hears the outcome once, from another thread, or at once where the sandbox is closed.
+        The function returned takes a program that did not begin yet out of the queue."""
 
         def tell(future: Future[Ran]) -> None:
             done(Ran("error", "cancelled") if future.cancelled() else future.result())
 
-        future = self._threads.submit(self.run, request.source)
+        try:
+            future = self._threads.submit(self.run, request.source)
+        except RuntimeError as error:  # whoever still holds a closed sandbox is told, as of any other failure
+            done(Ran("error", f"the sandbox takes no program: {error}"))
+            return lambda: None
         future.add_done_callback(tell)
 
         def cancel() -> None:

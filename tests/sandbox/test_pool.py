@@ -134,6 +134,13 @@ def test_closing_ends_the_helpers() -> None:
     assert not [process for process in before if process.is_running()]
 
 
+def test_a_closed_sandbox_answers() -> None:
+    sandbox, heard = Sandbox(), list[Ran]()
+    sandbox.close()
+    sandbox.submit(RunProgram(says(1)), heard.append)()
+    assert [ran.outcome for ran in heard] == ["error"]
+
+
 def test_a_program_that_is_too_long_is_not_run(sandbox: Sandbox) -> None:
     assert sandbox.run("#" * (MAX_SOURCE + 1)).outcome == "forbidden"
     assert not helpers()
