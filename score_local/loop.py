@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from score_local import answers, prompts, votes
-from score_local.attempts import Solution, solution_of
+from score_local.attempts import Solution, refinement_of, solution_of
 from score_local.engine.protocol import Generate
 from score_local.engine.steps import Steps, generate
 from score_local.errors import EngineError
@@ -120,9 +120,7 @@ def refine(case: Case, hint: str = "") -> Steps[tuple[str, Solution]]:
             thinking=case.policy.thinking,
         )
     )
-    refined = solution_of(case.problem, asked, completion)
-    critique, text = prompts.split_refinement(refined.attempt.text)
-    return critique, refined._replace(attempt=msgspec.structs.replace(refined.attempt, text=text))
+    return refinement_of(case.problem, asked, completion)
 
 
 def opens(threshold: float, p_incorrect: float | None, answer: str | None) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from score_local import prompts
-from score_local.engine.protocol import Completion, Generate, Reply, Request, Score, Scores
+from score_local.engine.protocol import Completion, Finish, Generate, Reply, Request, Score, Scores
 from score_local.errors import EngineError
 from score_local.loop import decide, opens, self_correct
 from score_local.policy import Policy, Refine, Verify
@@ -92,6 +92,27 @@ def test_a_solution_without_answer_is_refined_whatever_the_verdict() -> None:
 def test_a_refinement_without_answer_replaces_nothing() -> None:
     trace, _ = drive(PROBLEM, policy(), WRONG, DOUBT, NO_ANSWER)
     assert (trace.answer, trace.refined, trace.triggered) == ("5", False, True)
+
+
+# (the refiner's reply, how it ended, the refinement's answer, why)
+REFINEMENTS: list[tuple[str, Finish, str | None, str]] = [
+    ("Critique: \\boxed{18} is wrong.\nCorrected solution: The answer is 24.", "stop", "24", "18 is what is rejected"),
+    ("Critique: \\boxed{18} is wrong.\nCorrected solution: 4 x 6", "length", None, "cut off before its answer"),
+    ("Critique: \\boxed{18} is wrong, for step 1", "length", None, "cut off in the critique"),
+    ("**Critique:** the answer is 18, which", "loop", None, "or stopped in it"),
+    ("Step 1: 4 x 6 = 24\n\\boxed{24}", "stop", "24", "without the marker all of it is the solution"),
+    ("Step 1: 4 x 6 = 24\n\\boxed{24}\nStep", "length", "24", "also where it goes on for too long"),
+    ("Critique: 18 is wrong.\nStep 1: 4 x 6\n\\boxed{24}", "stop", "24", "the marker was forgotten, its end was not"),
+    ("<think>\\boxed{9}</think>Corrected solution:\n\\boxed{24}", "stop", "24", "thoughts are apart here too"),
+]
+
+
+@pytest.mark.parametrize(("reply", "finish", "answer", "why"), REFINEMENTS)
+def test_a_refinement_is_read_behind_its_critique(reply: str, finish: Finish, answer: str | None, why: str) -> None:
+    trace, _ = drive(PROBLEM, policy(), WRONG, DOUBT, Completion(reply, finish=finish))
+    refinement = trace.rounds[0].refinement
+    assert refinement and refinement.answer == answer, why
+    assert trace.answer == (answer or "5"), why
 
 
 @pytest.mark.parametrize(
