@@ -19,8 +19,9 @@ from convert.architectures import EMBEDDING
 from convert.base import Base, open_base, read_config
 from convert.lora import placed_changes
 from convert.merge import AHEAD, ENDS, FILE_TYPES, PIECE, WORKERS, merged_sources, planned
-from convert.peft_adapter import WEIGHTS_CHANGED, PeftAdapter, read_peft
-from convert.vocabulary import read_vocabulary
+from convert.peft_adapter import PeftAdapter, read_peft
+from convert.supported import UNSUPPORTED
+from convert.vocabulary import read_vocabulary, token_texts
 from score_local.adapter_files import CARD
 from score_local.errors import ModelError
 from score_local.gguf_writer import size_of
@@ -129,12 +130,10 @@ def shapes(job: Job) -> Iterable[Rule]:
     yield from _tried("run time", lambda: placed_changes(job.base, job.adapter), f"{count} tensors fit", "lora")
 
 
-def initialisation(job: Job) -> Iterable[Rule]:
-    how = str(job.adapter.config.get("init_lora_weights", "")).lower()
-    if how.startswith(WEIGHTS_CHANGED):
-        what = f"it was initialised with {how}, which also changed the base's weights"
-        remedy = "Save it with path_initial_model_for_weight_conversion, as PEFT's guide says"
-        yield Rule(name="initialisation", what=what, remedy=remedy, stops=WAYS)
+def unsupported(job: Job) -> Iterable[Rule]:
+    for name, look in UNSUPPORTED.items():
+        for error in look(job.base, job.adapter):
+            yield _refused(name, error, WAYS)
 
 
 def scale(job: Job) -> Iterable[Rule]:
@@ -153,45 +152,12 @@ def kind(job: Job) -> Iterable[Rule]:
         yield Rule(name="kind", what="DoRA" if job.adapter.dora else "LoRA")
 
 
-def settings(job: Job) -> Iterable[Rule]:
-    config = job.adapter.config
-    unknown = [key for key in ("layer_replication", "target_parameters", "trainable_token_indices") if config.get(key)]
-    unknown += ["fan_in_fan_out"] if config.get("fan_in_fan_out") else []
-    for key in unknown:
-        remedy = "Merge it with PEFT, save the model, and convert that with no adapter"
-        yield Rule(name="settings", what=f"{key} is not supported", remedy=remedy, stops=WAYS)
-    if job.adapter.dora and any(change.embedding for change in job.adapter.changes.values()):
-        remedy = "Train without the embedding, or without DoRA"
-        yield Rule(name="settings", what="DoRA of an embedding is not supported", remedy=remedy, stops=WAYS)
-
-
 def embeddings(job: Job) -> Iterable[Rule]:
     touched = [name for name in (*job.adapter.changes, *job.adapter.replaced) if name.endswith(ENDS)]
     if touched and job.base.tied:
         what = f"it changes {', '.join(touched)}, and the base's embedding and output are one tensor"
         remedy = "The merged file holds both, and is larger by one of them"
         yield Rule(name="tied embeddings", what=what, remedy=remedy, doubt=True)
-
-
-def tokens(job: Job) -> Iterable[Rule]:
-    """Tokens that were added in training stand in the adapter's folder, and the base's tokenizer lacks them."""
-    path = job.adapter.folder / "tokenizer.json"
-    if job.base.folder is None or not path.is_file():
-        return
-    added, known = _vocabulary(path), _vocabulary(job.base.folder / "tokenizer.json")
-    new = sorted(added - known)
-    if new and known:
-        what = f"{len(new)} tokens were added in training, such as {new[0]!r}"
-        remedy = "Resize and save the base with them, or train without: a GGUF's tokenizer is the base's"
-        yield Rule(name="added tokens", what=what, remedy=remedy, stops=WAYS)
-
-
-def _vocabulary(path: Path) -> set[str]:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        return set(table["model"]["vocab"]) | {token["content"] for token in table.get("added_tokens", [])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
 
 
 def tokenizer(job: Job) -> Iterable[Rule]:
@@ -214,7 +180,7 @@ def tokenizer(job: Job) -> Iterable[Rule]:
 
 
 def _padding(folder: Path, rows: int) -> Iterable[Rule]:
-    used = len(_vocabulary(folder / "tokenizer.json"))
+    used = len(token_texts(folder / "tokenizer.json"))
     if used < rows:
         what = f"{rows - used} of {rows} embedding rows have no token"
         yield Rule(name="vocabulary padding", what=what, remedy="They are kept, named [PAD...]")
@@ -279,11 +245,9 @@ LOOKS: tuple[Callable[[Job], Iterable[Rule]], ...] = (
     base_weights,
     kind,
     scale,
-    initialisation,
-    settings,
+    unsupported,
     shapes,
     embeddings,
-    tokens,
     tokenizer,
     resources,
 )

@@ -23,6 +23,7 @@ from convert.merge import FILE_TYPES
 from convert.partial import whole_file
 from convert.peft_adapter import LoraChange, PeftAdapter
 from convert.safetensors import Array
+from convert.supported import require_supported
 from score_local.errors import ModelError
 
 MERGE = "Merge it instead: score-convert merge"
@@ -33,8 +34,10 @@ Q8_BLOCK = 32  # weights: a row of Q8_0 holds whole blocks
 def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16") -> None:
     """Writes `target`, an adapter for run time, its factors in `type`; an aLoRA's invocation tokens go with it.
 
-    Raises ModelError: it does not fit the base, holds what llama.cpp cannot add at run time, or `target` exists.
+    Raises ModelError: it asks for what is not supported, does not fit the base, holds what llama.cpp cannot add at run
+    time, or `target` exists.
     """
+    require_supported(base, adapter)
     placed = placed_changes(base, adapter)
     alpha = common_alpha(placed)
     with whole_file(target) as part:

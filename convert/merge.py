@@ -26,6 +26,7 @@ from convert.partial import require_room, whole_file
 from convert.peft_adapter import PeftAdapter
 from convert.safetensors import Array
 from convert.sources import Merged, Source
+from convert.supported import require_supported
 from score_local.errors import ModelError
 from score_local.gguf_writer import Planned, Value, size_of, write_gguf
 
@@ -70,9 +71,11 @@ def merge(
 ) -> None:
     """Writes `target`: the base with the adapter in it (None: the base alone), matrices in `type`, vectors in float32.
 
-    `progress` hears (bytes written, bytes in all). Raises ModelError: what `merged_sources` raises, `target` exists,
-    too little room, a weight that is not finite or too large for float16.
+    `progress` hears (bytes written, bytes in all). Raises ModelError: what `require_supported` and `merged_sources`
+    raise, `target` exists, too little room, a weight that is not finite or too large for float16.
     """
+    if adapter:
+        require_supported(base, adapter)
     file_type = FILE_TYPES[type]
     sources = merged_sources(base, adapter)
     with whole_file(target) as part, ThreadPoolExecutor(WORKERS) as pool:

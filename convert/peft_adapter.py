@@ -21,7 +21,6 @@ from score_local.errors import ModelError
 CONFIG, STEM = "adapter_config.json", "adapter_model"
 PREFIX = "base_model.model."
 PARTS = ("lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_A", "lora_B")
-WEIGHTS_CHANGED = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that also change the base weights
 
 
 class LoraChange(msgspec.Struct, frozen=True, kw_only=True):

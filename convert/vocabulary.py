@@ -99,6 +99,15 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     )
 
 
+def token_texts(path: Path) -> set[str]:
+    """The tokens that a tokenizer.json names; none where it cannot be read."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return set(table["model"]["vocab"]) | {token["content"] for token in table.get("added_tokens", [])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def pre_tokenizer(table: Table, folder: Path) -> str:
     """llama.cpp's name of the way in which a byte-level tokenizer splits its text. Raises ModelError."""
     steps = list(_steps(table.get("pre_tokenizer")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from convert.check import Rule, _plain, check
+from convert.cli import main
 from tests.convert.files import write_adapter
 from tests.convert.tiny_gguf import NARROW, write_model
 
@@ -47,6 +47,11 @@ class Case(NamedTuple):
 
 MAGNITUDE = {f"{Q}.lora_magnitude_vector": np.ones(64, np.float32)}
 NORM, BIAS = {"model.norm.weight": np.ones(64, np.float32)}, {f"{Q}.lora_B.bias": np.ones(64, np.float32)}
+EMBEDDING_DORA = {
+    "model.embed_tokens.lora_embedding_A": np.ones((2, 300), np.float32),
+    "model.embed_tokens.lora_embedding_B": np.ones((64, 2), np.float32),
+    "model.embed_tokens.lora_magnitude_vector": np.ones(64, np.float32),
+}
 BOTH = ("merge", "lora")
 CASES = [
     Case("shapes", pair(rows=72), {}, "merge", "Was it trained on another base", ("merge",)),
@@ -55,16 +60,36 @@ CASES = [
     Case("DoRA", {**pair(), **MAGNITUDE}, {"use_dora": True}, "run time", "score-convert merge", ("lora",)),
     Case("a saved norm", {**pair(), **NORM}, {}, "run time", "score-convert merge", ("lora",)),
     Case("PiSSA", pair(), {"init_lora_weights": "pissa_niter_4"}, "initialisation", "path_initial_model", BOTH),
+    Case("LoftQ", pair(), {"init_lora_weights": "loftq"}, "initialisation", "path_initial_model", BOTH),
+    Case("Conv1D's layout", pair(), {"fan_in_fan_out": True}, "settings", "Merge it with PEFT", BOTH),
+    Case("an embedding's DoRA", EMBEDDING_DORA, {"use_dora": True}, "settings", "without the embedding", BOTH),
     Case("a bias of B", {**pair(), **BIAS}, {"lora_bias": True}, "merge", "score-convert check", ("merge",)),
     Case("layer replication", pair(), {"layer_replication": [[0, 2]]}, "settings", "Merge it with PEFT", BOTH),
     Case("another kind", pair(), {"peft_type": "IA3"}, "adapter", "Give a LoRA adapter", BOTH),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def name_of(value: Any) -> str:
+    return value.what if isinstance(value, Case) else str(value)
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_what_would_fail_is_named(tmp_path: Path, case: Case) -> None:
     told = found(tmp_path, case.tensors, **case.config)[case.rule]
     assert told.stops == case.stops and case.remedy in told.remedy
+
+
+@pytest.mark.parametrize(("case", "way"), [(case, way) for case in CASES for way in case.stops], ids=name_of)
+def test_what_is_stopped_is_not_made(
+    tmp_path: Path, case: Case, way: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "base.gguf", NARROW)
+    write_adapter(tmp_path / "adapter", case.tensors, **case.config)
+    assert main([way, "adapter", "--base", "base.gguf"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("score-convert: adapter: ") and case.remedy in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "base.gguf"]
 
 
 def test_another_base_is_doubted(tmp_path: Path) -> None:
@@ -115,12 +140,3 @@ def test_a_quantised_base_is_told(tmp_path: Path, type: GGMLQuantizationType, do
     rules = {rule.name: rule for rule in check(write_adapter(tmp_path / "adapter", pair()), base)}
     assert ("base weights" in rules) is doubt
     assert not any(rule.stops for rule in rules.values())
-
-
-def test_added_tokens_are_seen(tmp_path: Path) -> None:
-    from convert.check import _vocabulary
-
-    table = {"model": {"vocab": {"a": 0}}, "added_tokens": [{"content": "<new>", "id": 1}]}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(table))
-    assert _vocabulary(tmp_path / "tokenizer.json") == {"a", "<new>"}
-    assert _vocabulary(tmp_path / "none.json") == set()

@@ -86,6 +86,18 @@ def test_merging_straight_into_a_small_type(base: Path, adapter: Path, tmp_path:
     assert not list(tmp_path.glob(".merge-*"))
 
 
+@pytest.mark.parametrize("way", ["merge", "lora"])
+def test_tokens_added_in_training_are_refused(
+    way: str, base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = json.loads((base / "tokenizer.json").read_text())
+    table["added_tokens"].append({**table["added_tokens"][-1], "content": "<new>", "id": 10_000})
+    (adapter / "tokenizer.json").write_text(json.dumps(table))
+    assert convert(way, adapter, "--base", base) == 2
+    assert "1 tokens were added in training, such as '<new>'. Resize and save the base" in capsys.readouterr().err
+    assert not list(Path().glob("*.gguf*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
