@@ -17,14 +17,13 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from score_local import votes
-from score_local.attempts import Solution
 from score_local.engine.protocol import Usage
 from score_local.engine.steps import Steps
 from score_local.errors import EngineError
 from score_local.loop import correct, decide, doubt, failed, opens, self_correct, solve, traced
 from score_local.policy import Policy
 from score_local.problem import Problem
-from score_local.trace import Candidate, Method, Round, Source, Trace
+from score_local.trace import Candidate, Method, Round, Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 from score_local.verifiers.case import Case
 from score_local.verifiers.draws import draw, drawn
@@ -54,13 +53,12 @@ def majority(case: Case) -> Steps[Trace]:
 def verified(case: Case) -> Steps[Trace]:
     """Every sample is judged as the first attempt is: for weighted-vote and best-of-n."""
     spent = yield from draw(case, case.policy.vote.samples)
-    solutions = [Solution(case.attempt, case.conversation), *drawn(case, case.policy.vote.samples)]
-    candidates = []
-    for index, (judged, conversation) in enumerate(solutions):
-        weight, cost = yield from _belief(dataclasses.replace(case, attempt=judged, conversation=conversation))
-        usage, spent = cost + spent, Usage()
-        source: Source = "sample" if index else "initial"
-        candidates.append(Candidate(source, judged.answer, weight, judged.text if index else "", usage))
+    weight, cost = yield from _belief(case)
+    candidates = [Candidate("initial", case.attempt.answer, weight, usage=cost + spent)]
+    for judged, conversation in drawn(case, case.policy.vote.samples):
+        sample = dataclasses.replace(case, attempt=judged, conversation=conversation, first=case.attempt)
+        weight, cost = yield from _belief(sample)
+        candidates.append(Candidate("sample", judged.answer, weight, judged.text, cost))
     return traced(case, candidates=candidates)
 
 

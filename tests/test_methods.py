@@ -112,6 +112,27 @@ def test_best_of_n_is_the_most_believed() -> None:
     assert run(model, policy("best-of-n", samples=2)).answer == "4"
 
 
+# (solution, samples, weights of the solution and of each sample, who is elected, what it shows)
+WITNESSES: list[tuple[str, list[str | None], list[float], str, str]] = [
+    ("5", ["4", "6", "7", "8"], [0, 0, 0, 0, 0], "5", "five answers: nobody supports any, the first stands"),
+    ("5", ["4", "6", "5", "8"], [0.25, 0, 0, 0.25, 0], "5", "the first attempt is a witness for a sample"),
+    ("5", ["4", "4", "7", "8"], [0, 0.25, 0.25, 0, 0], "4", "another sample that says the same is one as well"),
+    ("5", ["5", "4", "4", "4"], [0.25, 0.25, 0.5, 0.5, 0.5], "4", "each is judged by all of the others"),
+    ("5", ["4", None, "4", None], [0, 0.5, 0.5], "4", "a sample that failed is no witness"),
+]
+
+
+@pytest.mark.parametrize("method", ["weighted-vote", "best-of-n"])
+@pytest.mark.parametrize(("solution", "samples", "weights", "elected", "reason"), WITNESSES)
+def test_no_attempt_is_a_witness_for_itself(
+    *, solution: str, samples: list[str | None], weights: list[float], elected: str, reason: str, method: Method
+) -> None:
+    asked = msgspec.structs.replace(policy(method, samples=4), verify=Verify(verifiers=("consistency",), samples=4))
+    trace = run(Model(solution, samples), asked)
+    assert trace.answer == elected, reason
+    assert [candidate.weight for candidate in trace.candidates] == pytest.approx(weights), reason
+
+
 def test_behind_a_shut_gate_nothing_is_drawn() -> None:
     for method in ("refine-then-vote", "budget"):
         model = Model("5", [], verdicts=[TRUST])

@@ -28,7 +28,10 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A solution to judge. `asked` is the conversation up to the problem, `conversation` goes on to the solution."""
+    """A solution to judge. `asked` is the conversation up to the problem, `conversation` goes on to the solution.
+
+    `first` is the first attempt where one of the samples is judged in its place, else None.
+    """
 
     problem: Problem
     attempt: Attempt
@@ -37,6 +40,7 @@ class Case:
     policy: Policy
     trust: Trust = NOTHING_KNOWN
     shared: Shared = field(default_factory=Shared)
+    first: Attempt | None = None
 
 
 Verifier = Callable[[Case], Steps[Signal]]
