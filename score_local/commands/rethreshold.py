@@ -23,12 +23,15 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.run)
     if options.output:
         answer_files.check_writable(options.output)
-    spoke = read_manifest(folder).policy.verify.verifiers
-    verifiers = _chosen(options.verifiers, spoke)
-    traces = [decide(_believing(trace, verifiers), options.threshold) for trace in read_traces(folder)]
+    policy = read_manifest(folder).policy
+    chosen = _chosen(options.verifiers, policy.verify.verifiers)
+    if chosen and policy.verify.calibration:
+        print("score-local: --verifiers takes their mean; the run's calibration is for all of them", file=sys.stderr)
+    believed = (_believing(trace, chosen) if chosen else trace for trace in read_traces(folder))
+    traces = [decide(trace, options.threshold) for trace in believed]
     _require_refinements(traces, folder)
     summary = summarize(traces, threshold=options.threshold, wall_seconds=sum(trace.wall for trace in traces))
-    name = f"summary-{options.threshold:.2f}" + (f"-{'-'.join(verifiers)}" if options.verifiers else "")
+    name = f"summary-{options.threshold:.2f}" + "".join(f"-{verifier}" for verifier in chosen)
     write_whole(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     if options.output:
         rows = answer_files.answer_rows([trace.id for trace in traces], traces)
@@ -42,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(flag: str | None, spoke: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in flag.split(",") if name.strip()) if flag else tuple(spoke)
+    """The verifiers that the flag names; () without one. Raises PolicyError."""
+    names = tuple(name.strip() for name in (flag or "").split(",") if name.strip())
     strangers = [name for name in names if name not in spoke]
     if strangers:
         raise PolicyError(
@@ -52,7 +56,7 @@ def _chosen(flag: str | None, spoke: Sequence[str]) -> tuple[str, ...]:
 
 
 def _believing(trace: Trace, verifiers: Sequence[str]) -> Trace:
-    """The trace, as if only these verifiers had been asked."""
+    """The trace, as if only these verifiers had been asked, and nothing was calibrated."""
     rounds = tuple(
         msgspec.structs.replace(round_, p_incorrect=combined(round_.signals, verifiers)) for round_ in trace.rounds
     )
@@ -60,13 +64,18 @@ def _believing(trace: Trace, verifiers: Sequence[str]) -> Trace:
 
 
 def _require_refinements(traces: Sequence[Trace], folder: Path) -> None:
-    """Raises RunError where the gate opens and no refinement was ever asked for: its answer cannot be known."""
-    missing = [
-        t for t in traces if t.triggered and not t.refined and not any(r.refinement or r.error for r in t.rounds)
-    ]
+    """Raises RunError where the gate opens on what was never asked for: its answer cannot be known."""
+    missing = [trace for trace in traces if trace.triggered and not _was_opened(trace)]
     if missing:
         raise RunError(
-            f"{len(missing)} problems need a refinement that this run did not write, the first is {missing[0].id!r}",
+            f"{len(missing)} problems need a refinement or a vote that this run did not ask for,"
+            f" the first is {missing[0].id!r}",
             str(folder),
             "Make a run with --refine always, then any threshold can be chosen",
         )
+
+
+def _was_opened(trace: Trace) -> bool:
+    """Whether the run asked for what stands behind the gate: votes that were counted, or a refinement, which may have
+    failed."""
+    return bool(trace.candidates) or any(round_.refinement or round_.error for round_ in trace.rounds)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from score_local import cli
@@ -18,6 +19,7 @@ from score_local.commands import setup
 from score_local.engine.protocol import Request, Score
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import EngineError, ModelError
+from score_local.trace import Attempt, Candidate, Round, Signal, Trace
 
 Script = Callable[[Request], "str | tuple[float, ...] | EngineError"]
 PROBLEMS = [
@@ -154,6 +156,26 @@ def test_rethreshold_refuses_what_was_never_written(capsys: pytest.CaptureFixtur
     assert run(*BATCH, "--threshold", "0.99") == 0
     assert run("rethreshold", "run", "--threshold", "0.5") == 2
     assert "2 problems need a refinement" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
+def test_rethreshold_of_a_calibrated_vote(capsys: pytest.CaptureFixture[str]) -> None:
+    """The run's own P(incorrect) counts, not the mean of its signals; a vote that confirms the answer was asked for."""
+    assert run(*BATCH) == 0
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    manifest["policy"]["verify"]["calibration"] = "calibration.toml"
+    Path("run/manifest.json").write_text(json.dumps(manifest))
+    believed = Round(0.81, (Signal("self", 0.3),))
+    votes = (Candidate("initial", "4", 1.0), Candidate("sample", "7", 2.0)), (Candidate("initial", "4", 1.0),)
+    trace = Trace(id="a", question="?", method="refine-then-vote", initial=Attempt("", "4"), rounds=(believed,))
+    traces = [msgspec.structs.replace(trace, id=id, candidates=of) for id, of in zip("ab", votes, strict=True)]
+    Path("run/traces.jsonl").write_bytes(b"".join(msgspec.json.encode(trace) + b"\n" for trace in traces))
+    for flags, answers in (((), ["7", "4"]), (("--verifiers", "self"), ["4", "4"])):
+        assert run("rethreshold", "run", "--threshold", "0.8", "--output", "a.jsonl", *flags) == 0
+        assert [json.loads(line)["answer"] for line in Path("a.jsonl").read_text().splitlines()] == answers
+    assert "the run's calibration is for all of them" in capsys.readouterr().err
+    Path("run/traces.jsonl").write_bytes(msgspec.json.encode(trace) + b"\n")
+    assert run("rethreshold", "run", "--threshold", "0.8") == 2, "the gate was shut in the run"
 
 
 @pytest.mark.usefixtures("engine")
