@@ -195,7 +195,14 @@ def _signal(name: VerifierName, case: Case) -> Steps[Signal]:
 
 
 def _untold(problem: Problem, policy: Policy) -> Trace:
-    return Trace(id=problem.id, question=problem.question, kind=problem.kind, gold=problem.answer, method=policy.method)
+    return Trace(
+        id=problem.id,
+        question=problem.question,
+        kind=problem.kind,
+        choices=problem.choices,
+        gold=problem.answer,
+        method=policy.method,
+    )
 
 
 def _correct(answer: str | None, trace: Trace) -> bool | None:

@@ -77,12 +77,12 @@ class Run:
         self.done[trace.id] = trace
 
     def todo(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems without a trace. Raises RunError where a done problem's question has changed since."""
+        """The problems without a trace. Raises RunError where a done problem has changed since."""
         problems = list(problems)
-        changed = [p.id for p in problems if p.id in self.done and self.done[p.id].question != p.question]
+        changed = [p.id for p in problems if p.id in self.done and _differs(self.done[p.id], p)]
         if changed:
             raise RunError(
-                f"{len(changed)} questions differ from those this run has solved, the first is {changed[0]!r}",
+                f"{len(changed)} problems differ from those this run has solved, the first is {changed[0]!r}",
                 str(self.folder),
                 "Give the changed problems new ids, or start another run folder",
             )
@@ -100,6 +100,13 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _differs(trace: Trace, problem: Problem) -> bool:
+    """Whether a trace is of another question, choices or gold answer."""
+    told = (trace.question, trace.kind, trace.gold)
+    choices = trace.choices or problem.choices  # traces of before do not tell them
+    return told != (problem.question, problem.kind, problem.answer) or choices != problem.choices
 
 
 def start_run(folder: Path, manifest: Manifest, *, resume: bool, accept_changes: bool = False) -> Run:

@@ -80,6 +80,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     question: str
     kind: AnswerKind = "number"
+    choices: tuple[str, ...] = ()
     gold: str | None = None
     method: Method = "refine"
     initial: Attempt | None = None

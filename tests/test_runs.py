@@ -78,11 +78,25 @@ def test_a_newer_version_may_go_on(tmp_path: Path) -> None:
     start_run(tmp_path, newer, resume=True).close()
 
 
-def test_a_changed_question_is_noticed(tmp_path: Path) -> None:
+CHOICE = Problem("a", "question a", "A", ("tea", "milk"), "choice")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        msgspec.structs.replace(CHOICE, question="another question"),
+        msgspec.structs.replace(CHOICE, answer="B"),
+        msgspec.structs.replace(CHOICE, choices=("milk", "tea")),
+        Problem("a", "question a", "A"),
+    ],
+)
+def test_a_changed_problem_is_noticed(tmp_path: Path, changed: Problem) -> None:
     with start_run(tmp_path, MANIFEST, resume=True) as run:
-        run.append(trace("a"))
-        with pytest.raises(RunError, match=r"1 questions differ.*'a'"):
-            run.todo([problem("a", "another question")])
+        run.append(trace("a", kind="choice", gold="A", choices=CHOICE.choices))
+        run.append(trace("b", kind="choice", gold="A"))  # of before traces told their choices
+        assert run.todo([CHOICE, msgspec.structs.replace(CHOICE, id="b", question="question b")]) == []
+        with pytest.raises(RunError, match=r"1 problems differ.*'a'"):
+            run.todo([changed])
 
 
 def test_half_a_line_is_cut_off_and_written_again(tmp_path: Path) -> None:

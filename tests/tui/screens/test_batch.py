@@ -298,7 +298,7 @@ def test_a_run_of_something_else_is_refused_and_told(engine: ScriptedEngine) -> 
         await pilot.press("enter")
         await opened(pilot, 1)
         await pilot.press("s")
-        await says(pilot, "questions differ")
+        await says(pilot, "problems differ")
 
     drive(screen_with(engine), act)
 
