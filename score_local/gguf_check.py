@@ -75,3 +75,11 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def weights_sha256(base: Path) -> str:
+    """Of a file; of a folder, over the names and hashes of its weights."""
+    if base.is_file():
+        return file_sha256(base)
+    weights = sorted(base.glob("*.safetensors"))
+    return hashlib.sha256("".join(f"{path.name} {file_sha256(path)}\n" for path in weights).encode()).hexdigest()

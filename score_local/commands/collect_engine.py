@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +12,7 @@ from score_local.collect.collection import Source
 from score_local.commands import setup
 from score_local.engine.protocol import Engine
 from score_local.errors import ModelError, PolicyError
-from score_local.gguf_check import file_sha256
+from score_local.gguf_check import file_sha256, weights_sha256
 
 Open = Callable[[], Engine]
 SOLVER = "solver"  # the engine's name of the adapter that solves
@@ -59,7 +58,7 @@ def _transformers(options: argparse.Namespace) -> tuple[Source, Open]:
         folder = open_base(str(base)).folder  # a GGUF is dequantised into one
         return open_engine(folder, capacity=options.parallel, context=options.context, precision=options.precision)
 
-    return Source("transformers", base.name, _sha256_of(base)), open_
+    return Source("transformers", base.name, weights_sha256(base)), open_
 
 
 def _openai(options: argparse.Namespace) -> tuple[Source, Open]:
@@ -73,11 +72,3 @@ def _openai(options: argparse.Namespace) -> tuple[Source, Open]:
         return open_engine(options.url, options.model, capacity=options.parallel, key_variable=options.key_variable)
 
     return Source("openai", options.model), open_
-
-
-def _sha256_of(base: Path) -> str:
-    """Of a file; of a folder, over the names and hashes of its weights."""
-    if base.is_file():
-        return file_sha256(base)
-    weights = sorted(base.glob("*.safetensors"))
-    return hashlib.sha256("".join(f"{path.name} {file_sha256(path)}\n" for path in weights).encode()).hexdigest()

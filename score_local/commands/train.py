@@ -25,11 +25,12 @@ def run(options: argparse.Namespace) -> int:
     from score_local.train.checkpoint import open_folder
 
     with open_folder(out, resume=options.resume) as folder:
-        if folder.finished:
-            print(f"{out}: is trained already", file=sys.stderr)
-        elif not _train(options, recipe, folder):
+        finished = folder.finished
+        if not _train(options, recipe, folder):
             print("score-local: interrupted; go on with the same command and --resume", file=sys.stderr)
             return 130
+        if finished:
+            print(f"{out}: was trained already", file=sys.stderr)
     print(out)
     return 0
 

@@ -22,7 +22,7 @@ from score_local import prompts
 from score_local.catalog import models_dir, read_header, resolve_base
 from score_local.engine.transformers_text import FolderText
 from score_local.errors import ModelError
-from score_local.gguf_check import file_sha256
+from score_local.gguf_check import file_sha256, weights_sha256
 
 CACHE = "dequantised"
 LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
@@ -32,11 +32,12 @@ SPLITTERS = {"smollm": lambda: [pre_tokenizers.Digits(individual_digits=True)]}
 
 class Base(msgspec.Struct, frozen=True):
     """`folder` holds the weights and the tokenizer; `sha256` is that of the GGUF it was made of, None where there was
-    none; `name` is what an adapter's card calls it."""
+    none, and then `weights_sha256` is over the folder's; `name` is what an adapter's card calls it."""
 
     name: str
     folder: Path
     sha256: str | None
+    weights_sha256: str | None = None
 
 
 def open_base(name_or_path: str, *, fetch: bool = False, say: Callable[[str], None] = lambda line: None) -> Base:
@@ -44,7 +45,7 @@ def open_base(name_or_path: str, *, fetch: bool = False, say: Callable[[str], No
     found = resolve_base(name_or_path, fetch=fetch)
     name = Path(name_or_path).name if Path(name_or_path).expanduser().exists() else name_or_path
     if found.is_dir():
-        return Base(name, found, None)
+        return Base(name, found, None, weights_sha256(found))
     sha256 = file_sha256(found)
     folder = models_dir() / CACHE / f"{found.stem}-{sha256[:16]}"
     if not folder.is_dir():

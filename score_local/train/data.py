@@ -12,10 +12,11 @@ import msgspec
 from score_local import prompts
 from score_local.collect.export import CARD, FOLDER, Dataset
 from score_local.collect.rationales import solver_example, worked_in
-from score_local.collect.records import Example
+from score_local.collect.records import Example, Turn
 from score_local.errors import InputError
 from score_local.train.recipe import Role
 
+Key = tuple[str, tuple[Turn, ...], str]
 EXPORT = "Export it: score-local collect ... --stage export"
 
 
@@ -31,11 +32,11 @@ class TrainingData(msgspec.Struct, frozen=True):
 def read_data(paths: Sequence[Path], role: Role, limit: int = 0) -> TrainingData:
     """Reads JSONL files of examples (or of problems with a rationale), dataset folders, or collections that hold one;
     `limit` training examples (0: all). Raises InputError."""
-    digest, rows = hashlib.sha256(), dict[tuple[str, str], Example]()
+    digest, rows = hashlib.sha256(), dict[Key, Example]()
     for path in paths:
         content = _content(path, role)
         digest.update(content)
-        rows |= {(row.id, row.target): row for row in _examples(content, str(path), role)}
+        rows |= {_key(row): row for row in _examples(content, str(path), role)}
     splits = {split: [row for row in rows.values() if row.split == split] for split in ("train", "dev")}
     where = ", ".join(map(str, paths))
     for split, found in splits.items():
@@ -50,8 +51,13 @@ def read_data(paths: Sequence[Path], role: Role, limit: int = 0) -> TrainingData
 def some_of(rows: Sequence[Example], count: int) -> list[Example]:
     """`count` of the rows, in their order; a hash decides, because an export may hold one class after the other."""
     chosen = sorted(rows, key=lambda row: hashlib.sha256(f"{row.id} {row.target}".encode()).digest())[:count]
-    kept = {(row.id, row.target) for row in chosen}
-    return [row for row in rows if (row.id, row.target) in kept]
+    kept = {_key(row) for row in chosen}
+    return [row for row in rows if _key(row) in kept]
+
+
+def _key(row: Example) -> Key:
+    """Two collections may call different examples by the same id."""
+    return row.id, row.messages, row.target
 
 
 def _content(path: Path, role: Role) -> bytes:

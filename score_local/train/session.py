@@ -52,7 +52,7 @@ class Job:
         return Manifest(
             role=self.role,
             base=self.base.name,
-            base_sha256=self.base.sha256,
+            base_sha256=self.base.sha256 or self.base.weights_sha256,
             data=self.data.names,
             data_sha256=self.data.sha256,
             prompts=prompts.fingerprint(),
@@ -79,8 +79,8 @@ def prepare(role: Role, data: TrainingData, base: Base, recipe: Recipe) -> Job:
 
 
 def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> bool:
-    """Trains, or goes on where `folder` stands, and writes the adapter into it. False: `stopped` said so, and the state
-    is saved.
+    """Trains, or goes on where `folder` stands, and writes the adapter into it; does nothing where it is there. False:
+    `stopped` said so, and the state is saved.
 
     `tell` hears of each event, and of the steps in all. Raises UserError for whatever the user can mend.
     """
@@ -88,6 +88,8 @@ def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> 
     job = replace(job, recipe=_settled(job.recipe, before))
     if before:
         require_same(before, job.manifest(), folder.path)
+    if folder.finished:
+        return True
     network = Network(job.base, job.recipe.adapter, _precision(job.recipe), job.recipe.seed)
     prefixes = Prefixes(network, [*job.train, *job.dev], job.recipe.memory.prefix_cache_mb * 2**20)
     if not before:

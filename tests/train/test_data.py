@@ -33,6 +33,17 @@ def test_several_files_are_one_and_repeats_count_once(tmp_path: Path) -> None:
     assert data.sha256 != read_data([other, one], "verifier").sha256
 
 
+def test_examples_of_other_solutions_are_others_whatever_they_are_called(tmp_path: Path) -> None:
+    rows = examples("verifier", 6, 2)
+    solution = Turn("assistant", r"\boxed{1}")
+    others = [
+        msgspec.structs.replace(row, messages=(*row.messages[:-2], solution, row.messages[-1])) for row in rows[:2]
+    ]
+    files = [write_examples(tmp_path / name, some) for name, some in (("a.jsonl", rows), ("b.jsonl", others))]
+    assert len(read_data(files, "verifier").train) == 8
+    assert len(read_data(files, "verifier", limit=7).train) == 7
+
+
 def test_a_problem_is_not_trained_on_and_measured_with(tmp_path: Path) -> None:
     rows = examples("verifier", 4, 2)
     leaked = msgspec.structs.replace(rows[0], id="again", split="dev")

@@ -111,7 +111,12 @@ def test_a_folder_with_a_training_is_not_written_over(
     assert main(arguments("verifier", data, base, out)) == 2
     assert "--resume" in capsys.readouterr().err
     assert main(arguments("verifier", data, base, out, "--resume")) == 0
-    assert "is trained already" in capsys.readouterr().err
+    assert "was trained already" in capsys.readouterr().err
+    assert main(arguments("verifier", data, base, out, "--resume", "--seed", "7")) == 2, "nor taken for another"
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    assert main(arguments("verifier", data, base, out, "--resume")) == 2
+    assert "another base_sha256" in capsys.readouterr().err
 
 
 def test_a_damaged_state_is_told(base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
