@@ -20,6 +20,8 @@ from transformers import DynamicCache
 from score_local.train.network import Network
 from score_local.train.samples import Sample, shared_length
 
+Piece = tuple[int, tuple[int, ...]]  # where it begins, and all tokens up to its end
+
 
 class Prefixes:
     """Caches of samples' prefixes, each of shape (layers, 2, KV heads, tokens, head dimension): keys, then values.
@@ -31,7 +33,7 @@ class Prefixes:
 
     def __init__(self, network: Network, samples: Sequence[Sample], budget: int) -> None:
         self._network, self._samples, self._room = network, samples, budget
-        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._kept: dict[Piece, Tensor] = {}
         self._of_all = shared_length([sample.before for sample in samples])
         problems: dict[str, list[tuple[int, ...]]] = defaultdict(list)
         for sample in samples:
@@ -49,10 +51,9 @@ class Prefixes:
     @property
     def still_to_keep(self) -> int:
         """Bytes that keeping all pieces, or as many as are allowed, will yet take."""
-        pieces = {s.before[:end]: end - start for s in self._samples for start, end in pairwise(self._ends(s))}
-        kept = sum(pieces[tokens] for tokens in self._kept)
-        cell = next((cells.nbytes // pieces[tokens] for tokens, cells in self._kept.items()), 0)
-        return min(max(self._room, 0), cell * (sum(pieces.values()) - kept))
+        pieces = {(start, s.before[:end]) for s in self._samples for start, end in pairwise(self._ends(s))}
+        cell = next((cells.nbytes // cells.shape[3] for cells in self._kept.values()), 0)
+        return min(max(self._room, 0), cell * sum(len(tokens) - start for start, tokens in pieces - self._kept.keys()))
 
     def _ends(self, sample: Sample) -> list[int]:
         """Where the pieces of a prefix begin and end."""
@@ -60,12 +61,12 @@ class Prefixes:
 
     def _piece(self, tokens: tuple[int, ...], start: int, past: Tensor | None) -> Tensor:
         """The cells of `tokens` from `start` on, kept or computed."""
-        if tokens in self._kept:
-            return self._kept[tokens].to(self._network.device)
+        if (start, tokens) in self._kept:
+            return self._kept[start, tokens].to(self._network.device)
         cells = self._computed(tokens[start:], past)
         self._room -= cells.nbytes
         if self._room >= 0:
-            self._kept[tokens] = cells.cpu()
+            self._kept[start, tokens] = cells.cpu()
         return cells
 
     def _computed(self, tokens: Sequence[int], past: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
@@ -99,6 +100,18 @@ def test_what_is_not_kept_is_computed_again_bit_for_bit(base: Path) -> None:
             assert ours is not None and again is not None
             assert torch.equal(ours, again)
             assert ours.shape[3] == sample.begin
+
+
+def test_a_question_that_has_two_ids_has_the_prefix_of_each(base: Path) -> None:
+    """The samples of one id share more than those of the other: their pieces begin at other places."""
+    rows, encoder = examples("verifier", 4, 0), Encoder(FolderText(base), "tiny", 4096)
+    twice = [rows[0], rows[1], msgspec.structs.replace(rows[0], problem="again"), rows[2], rows[3]]
+    samples = encoder.samples(twice, encoder.invocation(rows[0]))
+    prefixes = Prefixes(Network(Base("tiny", base, None), SETTINGS, "float32", 0), samples, 2**30)
+    for _ in range(2):
+        cells = [prefixes.of(sample) for sample in samples]
+        assert [found.shape[3] for found in cells if found is not None] == [sample.begin for sample in samples]
+    assert prefixes.still_to_keep == 0
 
 
 def test_a_plain_lora_has_no_prefix(base: Path) -> None:
