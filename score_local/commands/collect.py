@@ -27,7 +27,7 @@ from score_local.problem_files import read_problems
 from score_local.schedule import Scheduler
 
 R = TypeVar("R", bound=Reply)
-LOST_CAUSE = 20  # replies that failed one after another: the engine is gone, and the rest would fail as well
+LOST_CAUSE = 20  # questions that failed one after another: the engine is gone, and the rest would fail as well
 
 
 def run(options: argparse.Namespace) -> int:
@@ -166,7 +166,7 @@ class Ticker:
     total: int
     done: int = 0
     failed: int = 0
-    failed_in_a_row: int = 0
+    failing: set[str] = field(default_factory=set)  # questions, since the last reply that did not fail
     began: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
 
@@ -174,9 +174,12 @@ class Ticker:
         """Raises RunError where nothing but failures has come for a while."""
         self.done += 1
         self.failed += reply.error != ""
-        self.failed_in_a_row = self.failed_in_a_row + 1 if reply.error else 0
-        if self.failed_in_a_row >= LOST_CAUSE:
-            what = f"{LOST_CAUSE} requests failed one after another, the last: {reply.error}"
+        if not reply.error:
+            self.failing.clear()
+        else:
+            self.failing.add(reply.id.rpartition("/")[0])  # the samples of one that is too long all fail
+        if len(self.failing) >= LOST_CAUSE:
+            what = f"requests for {LOST_CAUSE} questions failed one after another, the last: {reply.error}"
             raise RunError(what, next="Mend that, then go on with --resume")
         if time.monotonic() - self.told >= PLAIN_INTERVAL:
             self._tell()
