@@ -184,7 +184,10 @@ def _path_beside(policy: Path, file: Any) -> Any:
 
 def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        table[key] = dict(table.get(key, {}))
+        section = table.get(key, {})
+        if not isinstance(section, dict):
+            return  # the file is refused for it
+        table[key] = dict(section)
         table = table[key]
     table[keys[-1]] = value
     if keys[-1] == "verifiers":

@@ -45,6 +45,13 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
 
 
+def test_a_flag_of_a_section_that_is_none_does_not_hide_the_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text('refine = "always"')
+    with pytest.raises(PolicyError, match=r"Expected `object`.*refine"):
+        load_policy(file, {"refine.when": "never"})
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"none\.toml: No such file.*--policy"):
         load_policy(tmp_path / "none.toml")

@@ -32,7 +32,7 @@ EVERY_POLICY = "*"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit codes: 0 done, 1 done but some attempts failed, 130 interrupted."""
+    """Exit codes: 0 done, 1 done but some attempts failed, 2 some lines could not be read, 130 interrupted."""
     if options.compare:
         print(_comparison(*options.compare), end="")
         return 0
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("which problems, and where to?", "eval", "Name a problem file and --out DIR")
     overrides = {} if options.seed is None else {"seed": options.seed}
     policies = policies_of(_names(options.policies), overrides)
-    problems, out = _problems(options), Path(options.out)
+    (problems, faults), out = _problems(options), Path(options.out)
     _require_new(out, options.resume)
     to_fit = [one for one in policies if one.fitted]
     reported = [one for one in problems if not to_fit or to_report_on(one.id, options.fit_on)]
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     }
     print(write_report(out, report_of(setup, fitted.fits, reported, runs)), end="")
     print(f"report: {out}", file=sys.stderr)
-    return _failed(traces)
+    return max(_failed(traces), 2 * (faults > 0))
 
 
 def _comparison(a: str, b: str) -> str:
@@ -77,8 +77,9 @@ def _names(flag: str | None) -> list[str]:
     return [name.strip() for name in (flag or EVERY_POLICY).split(",") if name.strip()]
 
 
-def _problems(options: argparse.Namespace) -> list[Problem]:
-    """The problems that have a gold answer: of the others nothing can be said. Raises InputError."""
+def _problems(options: argparse.Namespace) -> tuple[list[Problem], int]:
+    """The problems that have a gold answer (of the others nothing can be said), and how many lines could not be read.
+    Raises InputError."""
     file = read_dataset(located(options.dataset, pull=options.pull))
     for fault in file.faults:
         print(f"score-local: {fault}", file=sys.stderr)
@@ -90,7 +91,7 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
     without = sum(problem.answer is None for problem in file.problems)
     if without:
         print(f"score-local: {without} problems without a gold answer are left out", file=sys.stderr)
-    return found
+    return found, len(file.faults)
 
 
 def _require_new(out: Path, resume: bool) -> None:
