@@ -274,6 +274,14 @@ def test_the_report_is_data_and_the_rest_is_talk(
     assert len(report["problems"]) == 20 and report["setup"]["model"]["name"] == "model.gguf"
 
 
+@pytest.mark.usefixtures("opened")
+def test_a_line_that_cannot_be_read_is_told_and_the_others_reported_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("sums.jsonl").open("a") as file:
+        file.write("{broken\n")
+    assert run("sums.jsonl", "--out", "out", "--limit", "4", "--policies", "solve") == 2
+    assert "sums.jsonl:161: " in capsys.readouterr().err and len(read_traces(Path("out/runs/solve"))) == 4
+
+
 def test_attempts_that_failed_are_told_and_tried_again(
     opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
