@@ -76,11 +76,17 @@ def _examples(content: bytes, where: str, role: Role) -> list[Example]:
 
 
 def _require_apart(train: Sequence[Example], dev: Sequence[Example], where: str) -> None:
-    """Raises InputError where a problem is trained on and measured with."""
-    both = sorted({row.problem for row in train} & {row.problem for row in dev})
+    """Raises InputError where a problem is trained on and measured with, under whatever ids."""
+    trained, asked = {row.problem for row in train}, {_asked(row) for row in train}
+    both = sorted({row.problem for row in dev if row.problem in trained or _asked(row) in asked})
     if both:
         what = f"{len(both)} problems are in both splits, the first is {both[0]!r}"
-        raise InputError(what, where, "Export them with the same --dev-share")
+        raise InputError(what, where, "Export them with the same --dev-share, and give a question one id")
+
+
+def _asked(row: Example) -> tuple[Turn, ...]:
+    """The conversation up to the question."""
+    return row.messages if row.role == "solver" else row.messages[:-2]
 
 
 def _file_of(path: Path, role: Role) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from score_local.collect.records import Turn
 from score_local.errors import InputError
 from score_local.train.data import read_data
+from score_local.train.recipe import Role
 from tests.train.examples import examples, write_examples
 
 
@@ -45,10 +47,13 @@ def test_examples_of_other_solutions_are_others_whatever_they_are_called(tmp_pat
 
 
 def test_a_problem_is_not_trained_on_and_measured_with(tmp_path: Path) -> None:
-    rows = examples("verifier", 4, 2)
-    leaked = msgspec.structs.replace(rows[0], id="again", split="dev")
-    with pytest.raises(InputError, match="1 problems are in both splits, the first is 'p0'"):
-        read_data([write_examples(tmp_path / "v.jsonl", [*rows, leaked])], "verifier")
+    for role in get_args(Role):
+        rows = examples(role, 4, 2)
+        leaked = msgspec.structs.replace(rows[0], id="again", split="dev")
+        for problem in ("p0", "under another id"):
+            one = msgspec.structs.replace(leaked, problem=problem)
+            with pytest.raises(InputError, match=f"1 problems are in both splits, the first is '{problem}'"):
+                read_data([write_examples(tmp_path / "v.jsonl", [*rows, one])], role)
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -92,7 +97,9 @@ WORKED = {
 
 
 def worked_file(path: Path, *changes: dict[str, str]) -> Path:
-    path.write_bytes(b"".join(msgspec.json.encode(WORKED | change) + b"\n" for change in changes))
+    """`WORKED` with changes, each asked in another way."""
+    rows = ({"question": f"{WORKED['question']} ({number})"} | change for number, change in enumerate(changes))
+    path.write_bytes(b"".join(msgspec.json.encode(WORKED | row) + b"\n" for row in rows))
     return path
 
 
