@@ -14,8 +14,12 @@ from dataclasses import dataclass
 _BOX = re.compile(r"(?:\\fbox|b?oxed)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
+# The minus of a box, "$-\boxed{5}$". Spaces around it only within a formula: elsewhere it may be a bullet or a dash.
+_SIGN = re.compile(r"(?:(?:^|[\s:*{])[-−–]|[$=(\[][ ]?[-−–][ ]?)(?:\\?[$(,;!{]|\\left\(?)*[\\\x08]?\Z")
+_UNSIGNED = re.compile(r"(?:[\d.,/{}\s]|\\[dtc]?frac)+")
+
 # Between two boxes that are one answer: "\boxed{2} or \boxed{3}", "x = \boxed{2}, y = \boxed{3}".
-_JOINED = re.compile(r"[\s$.]*(?:,|\band\b|\bor\b|,\s*and\b|,\s*or\b)[\s$]*(?:[a-z]\s*=\s*)?", re.IGNORECASE)
+_JOINED = re.compile(r"[\s$.]*(?:,|\band\b|\bor\b|,\s*and\b|,\s*or\b)[\s$]*(?:[a-z]\s*=\s*)?[-−–]?", re.IGNORECASE)
 
 _PHRASE = re.compile(
     r"""
@@ -44,14 +48,14 @@ class Final:
 
 def final_answer(text: str) -> Final | None:
     """The final answer as it was written, None where the text states none."""
-    starts = [match.end() for match in _BOX.finditer(text)]
-    while starts:
-        end = _closing(text, starts[-1])
+    boxes = list(_BOX.finditer(text))
+    while boxes:
+        end = _closing(text, boxes[-1].end())
         if end is None:
             return None
-        if text[starts[-1] : end].strip():
-            return Final(", ".join(reversed(list(_joined(text, starts)))), boxed=True)
-        starts.pop()  # an empty box quotes the instruction
+        if text[boxes[-1].end() : end].strip():
+            return Final(", ".join(reversed(list(_joined(text, boxes)))), boxed=True)
+        boxes.pop()  # an empty box quotes the instruction
     return _last_phrase(text)
 
 
@@ -65,15 +69,22 @@ def _closing(text: str, start: int) -> int | None:
     return None
 
 
-def _joined(text: str, starts: list[int]) -> Iterator[str]:
+def _joined(text: str, boxes: list[re.Match[str]]) -> Iterator[str]:
     """The last box and those joined to it, last first."""
     following: int | None = None
-    for start in reversed(starts[-8:]):
-        end = _closing(text, start)
+    for box in reversed(boxes[-8:]):
+        end = _closing(text, box.end())
         if end is None or (following is not None and not _is_joint(text, end, following)):
             return
-        yield text[start:end].strip()
-        following = start
+        yield _signed(text, box.start(), text[box.end() : end].strip())
+        following = box.end()
+
+
+def _signed(text: str, start: int, stated: str) -> str:
+    """What a box states that begins at `start`, with the minus before it."""
+    if not _SIGN.search(text, max(start - 16, 0), start):
+        return stated
+    return f"-{stated}" if _UNSIGNED.fullmatch(stated) else f"-({stated})"
 
 
 def _is_joint(text: str, end: int, start: int) -> bool:

@@ -40,7 +40,8 @@ _NUMBER = re.compile(
 _MAGNITUDES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 # What may stand around a number: words, punctuation, a hyphen or a slash before a word ("5-year", "km/h").
-_AROUND = re.compile(r"""(?:[^\W\d_]|[\s.,;:'"’“”()\[\]%°¢£€¥₹—]|-(?=[^\W\d_])|/(?=\s*[^\W\d_]))*""")
+# A raised or lowered digit is a letter to Python, and changes the number: 5², 101₂.
+_AROUND = re.compile(r"""(?:[^\W\d_²³¹⁰⁴-⁹₀-₉]|[\s.,;:'"’“”()\[\]%°¢£€¥₹—]|-(?=[^\W\d_])|/(?=\s*[^\W\d_]))*""")
 _WORD = re.compile(r"[^\W\d_]+")
 # Words (and variables) that make it another number than the one written.
 _CHANGING = frozenset(
@@ -48,6 +49,7 @@ _CHANGING = frozenset(
     not or between than least most twice double triple half halves dozen dozens plus minus squared cubed factorial
     thirds fourths fifths sixths sevenths eighths ninths tenths hundredth hundredths thousandth thousandths
     hundred hundreds thousand thousands million millions billion billions trillion trillions
+    sqrt root log ln sin cos tan abs gcd lcm negative
     x y z n k i e pi π
     """.split()  # noqa: SIM905 (a table of words, not a list of 50 lines)
 )
@@ -57,12 +59,16 @@ _SEVERAL = re.compile(r"=[^=]*(?:,\s|;|\band\b|\bor\b)[^=]*=")  # "x = 1, y = 2"
 _REMARK = re.compile(r"\(([^()]*)\)")
 _PRODUCT = re.compile(r"\d\(\s*[-−+]?[\d.]|\)\s*[\d(]")
 
+# The sign of a bracket that holds the number, -(5); behind an operand or a word it may be a difference or a dash.
+_SIGNED = re.compile(r"(?:^([-−–+])\s*|(?<![\w)\].])([-−–+]))\(\s*([-−–+]?)[\s£€¥₹]*([\d.][^()]*)\)")
+_APPLIED = re.compile(r"[^\W\d_]['’]?\([^()]*\d")  # a function of the number: sqrt(16), f(5)
+
 _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _VULGAR = {"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8"}
 _TIDY: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<=[A-Za-zÅµ])\s*(?:\^\s*[1-4](?!\d)|[²³])"), ""),  # cm^2, m³
+    (re.compile(r"\b(?:negative|minus)\s+(?=[(£€¥₹\d.])", re.IGNORECASE), "-"),
     (re.compile(r"(?<=[-−–+])\s*[£€¥₹]"), ""),
-    (re.compile(r"\b(?:negative|minus)\s+(?=[\d.])", re.IGNORECASE), "-"),
     (re.compile(r"^[-−]\s+(?=[\d.])"), "-"),
     (re.compile(r"(?<=10)[⁻⁰¹²³⁴-⁹]+"), lambda match: "^" + match[0].translate(_SUPERSCRIPTS)),
     (re.compile(rf"(?<=\d)([{''.join(_VULGAR)}])"), r" \1"),
@@ -112,11 +118,19 @@ def _decimals(denominator: int) -> int | None:
 
 def _one_value(stated: str) -> Fraction | None:
     """The value outside of brackets; a remark in them may repeat it ("5 (5.0)") but not change it ("5 (or 6)")."""
+    stated = _SIGNED.sub(_unbracketed, stated)
     outside, remarks = _REMARK.sub(" ", stated), " ".join(_REMARK.findall(stated))
     if not re.search(r"\d", outside):
-        return None if "not" in _WORD.findall(outside.lower()) else _only(remarks)
+        return _only(remarks) if _leaves_alone(outside) and not _APPLIED.search(stated) else None
     value = _only(outside)
     return value if not re.search(r"\d", remarks) or value == _only(remarks) else None
+
+
+def _unbracketed(match: re.Match[str]) -> str:
+    """-(5) as "-5 ": what follows stays apart."""
+    first, glued, second, number = match.groups("")
+    minuses = [sign for sign in (first, glued, second) if sign in {"-", "−", "–"}]
+    return f"{'-' if len(minuses) == 1 else ''}{number} "
 
 
 def _only(stated: str) -> Fraction | None:
