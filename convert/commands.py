@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,15 @@ def verify(options: argparse.Namespace) -> int:
 
 def all(options: argparse.Namespace) -> int:
     """check, merge, quantize, verify, register; stops at the first that fails, and registers only what passed."""
+    from convert.proof import proof_path
+
     types = _types(options.to)
     stem, out = _stem(options.adapter), options.out
     outputs = [out / f"{stem}-{name}.gguf" for name in types]
     exact = out / f"{stem}-f16.gguf"
     for target in {*outputs, exact}:
         refuse_existing(target)
+    _require_places([*outputs, exact])
     with _opened(options) as (base, adapter):
         rules = check_rules(options.adapter, base.path, base.donor.path if base.donor else None, out)
         _print_rules(rules)
@@ -109,6 +112,7 @@ def all(options: argparse.Namespace) -> int:
     code = _prove(made, base=base.path, merged=exact, adapter=options.adapter, text=options.text)
     if not options.keep_f16 and exact not in outputs and not code:
         exact.unlink()
+        proof_path(exact).unlink()
     _register([path for path in outputs if path.exists()], base, adapter, options.licence)
     return code
 
@@ -194,8 +198,9 @@ def _quantize(source: Path, target: Path, name: str, **how: Any) -> None:
 
 
 def _prove(files: list[Path], **what: Any) -> int:
-    from convert.proof import MANIFEST, prove, set_aside, table, write_manifest
+    from convert.proof import proof_path, prove, set_aside, table, write_proof
 
+    _require_places(files)
     with progress("proving", "texts") as tell:
         proof = prove(
             outputs=files,
@@ -203,23 +208,33 @@ def _prove(files: list[Path], **what: Any) -> int:
             progress=lambda title, done, total: tell(done, total),
             **what,
         )
-    proof = set_aside(proof, files)
-    manifest = files[0].parent / MANIFEST
-    write_manifest(manifest, proof)
     print(table(proof))
+    proof = set_aside(proof, files)
     for record in proof.outputs:
         if record.kept_as:
             print(f"score-convert: {record.name} failed, and is kept as {record.kept_as}", file=sys.stderr)
-    print(manifest)
+    for file in files:
+        write_proof(proof_path(file), proof)
+        print(proof_path(file))
     return int(not proof.passed)
 
 
+def _require_places(files: Iterable[Path]) -> None:
+    """Raises ModelError where the proof of one of the files could not be written."""
+    from convert.proof import proof_path, require_place
+
+    for file in files:
+        require_place(proof_path(file))
+
+
 def _register(files: list[Path], base: Base, adapter: PeftAdapter, licence: str) -> None:
+    from convert.proof import proof_path
     from score_local.own_models import register
 
     for file in files:
         title = f"{base.name} with {adapter.folder.resolve().name}, {file.stem.rsplit('-', 1)[-1].upper()}"
-        name = register(file, title=title, licence=licence, notes="made by score-convert; see manifest.json beside it")
+        notes = f"made by score-convert; see {proof_path(file).name} beside it"
+        name = register(file, title=title, licence=licence, notes=notes)
         print(f'registered: score-local solve --model {name} "..."', file=sys.stderr)
 
 

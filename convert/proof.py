@@ -1,4 +1,4 @@
-"""The proof that converted files are right: all findings, what they were found with, and the manifest they are kept in.
+"""The proof that converted files are right: all findings, what they were found with, and the file it is kept in.
 
 A finding that could not be made is unknown, never passed. What `prove` does not know: whether an adapter is any good.
 """
@@ -32,8 +32,8 @@ from score_local.errors import ModelError
 from score_local.gguf_check import file_sha256
 from score_local.gguf_file import read_header
 
-MANIFEST, KIND = "manifest.json", "score-convert proof 1"
-FAILED = ".failed.gguf"
+KIND = "score-convert proof 1"
+PROOF, FAILED = ".proof.json", ".failed.gguf"
 _RESULTS = {True: "passed", False: "FAILED", None: "unknown"}
 
 
@@ -122,17 +122,34 @@ def set_aside(proof: Proof, outputs: Iterable[Path]) -> Proof:
     return msgspec.structs.replace(proof, outputs=records)
 
 
-def write_manifest(path: Path, proof: Proof) -> None:
-    """Writes the proof, in place of an earlier one; raises ModelError where another kind of file has that name."""
-    part = path.with_name(path.name + SUFFIX)
+def proof_path(output: Path) -> Path:
+    """Where the proof of an output is kept: beside it, under a name that neither another output nor a run has."""
+    return output.with_name(output.name.removesuffix(".gguf") + PROOF)
+
+
+def require_place(path: Path) -> None:
+    """Raises ModelError where a proof cannot be written: another kind of file has that name, or the folder is closed to
+    us. A folder that is not there yet is no trouble."""
     try:
         if path.exists() and json.loads(path.read_bytes()).get("kind") != KIND:
             raise ValueError("something else has that name")
+        if path.parent.exists() and not os.access(path.parent, os.W_OK):
+            raise ValueError("its folder is read-only")
+    except (OSError, ValueError, AttributeError) as error:
+        what = f"the proof cannot be written there: {error}"
+        raise ModelError(what, str(path), "Move what has that name, or the model") from error
+
+
+def write_proof(path: Path, proof: Proof) -> None:
+    """Writes the proof, in place of an earlier one. Raises ModelError: what `require_place` raises, or a full disk."""
+    require_place(path)
+    part = path.with_name(path.name + SUFFIX)
+    try:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=2) + b"\n")
         os.replace(part, path)
-    except (OSError, ValueError, AttributeError) as error:
+    except OSError as error:
         part.unlink(missing_ok=True)
-        raise ModelError(f"the proof cannot be written there: {error}", str(path), "Choose another folder") from error
+        raise ModelError(f"cannot be written: {error.strerror or error}", str(path), "Make room") from error
 
 
 def table(proof: Proof, width: int = 120) -> str:

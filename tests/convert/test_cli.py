@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from convert import logit_findings
+from convert import logit_findings, proof
 from convert.cli import main
 from score_local.catalog import load_catalog
 from score_local.gguf_file import read_header
@@ -48,12 +48,14 @@ def test_a_whole_conversion(base: Path, adapter: Path, tmp_path: Path, capsys: p
     out = capsys.readouterr().out
     assert code == 0, out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "manifest.json",
         "refiner-f16.gguf",
+        "refiner-f16.proof.json",
         "refiner-q8_0.gguf",
+        "refiner-q8_0.proof.json",
     ]
     assert load_catalog().keys() >= {"refiner-q8_0", "refiner-f16"}
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["findings"]
+    assert load_catalog()["refiner-q8_0"].notes.endswith("see refiner-q8_0.proof.json beside it")
+    assert json.loads((tmp_path / "out" / "refiner-q8_0.proof.json").read_text())["findings"]
     assert "0 FAILED" in out
 
 
@@ -67,6 +69,38 @@ def test_a_file_that_fails_is_kept_aside_and_not_registered(
     assert not (tmp_path / "out" / "refiner-q2_k.gguf").exists()
     assert "refiner-q2_k" not in load_catalog()
     assert "refiner-q2_k.gguf failed, and is kept as refiner-q2_k.failed.gguf" in capsys.readouterr().err
+
+
+def test_a_training_folders_own_manifest_is_no_trouble(
+    base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (adapter / "manifest.json").write_text('{"kind": "a training"}')
+    lora = adapter / "refiner.gguf"
+    assert convert("lora", adapter, "--base", base, "--out", lora) == 0
+    assert convert("verify", lora, "--base", base, "--adapter", adapter) == 0
+    shown = capsys.readouterr().out
+    assert "0 FAILED" in shown and shown.splitlines()[-1] == str(adapter / "refiner.proof.json")
+    assert (adapter / "manifest.json").read_text() == '{"kind": "a training"}'
+
+
+def test_where_the_proof_has_no_place_nothing_is_proved_or_renamed(
+    base: Path, adapter: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert convert("lora", adapter, "--base", base, "--out", "lora.gguf") == 0
+    Path("lora.proof.json").write_text("precious")
+    monkeypatch.setattr(proof, "prove", lambda **_: pytest.fail("the proof was begun"))
+    assert convert("verify", "lora.gguf", "--base", base) == 2
+    assert "lora.proof.json: the proof cannot be written there" in capsys.readouterr().err
+    assert Path("lora.gguf").exists() and Path("lora.proof.json").read_text() == "precious"
+
+
+def test_two_conversions_into_one_folder_keep_both_proofs(base: Path, adapter: Path, tmp_path: Path) -> None:
+    for type in ("q8_0", "q5_0"):
+        assert convert("all", adapter, "--base", base, "--to", type, "--out", "out") == 0
+    for type in ("q8_0", "q5_0"):
+        kept = json.loads(Path(f"out/refiner-{type}.proof.json").read_text())
+        assert f"refiner-{type}.gguf" in [record["name"] for record in kept["outputs"]]
+    assert not list(Path("out").glob("*f16*"))
 
 
 def test_step_by_step(base: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

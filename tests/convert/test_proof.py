@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,18 @@ from convert.bounds import kl_bound, noise
 from convert.findings import Finding, not_computed, unknown
 from convert.held_back import held_back_sequences
 from convert.logits import Vocabulary
-from convert.proof import FileRecord, Proof, keep_failed, prove, set_aside, summary, table, write_manifest
+from convert.proof import (
+    FileRecord,
+    Proof,
+    keep_failed,
+    proof_path,
+    prove,
+    require_place,
+    set_aside,
+    summary,
+    table,
+    write_proof,
+)
 from convert.text_proof import TextFacts, facts_of_gguf, text_findings
 from convert.texts import CONVERSATIONS, DECOMPOSED, TRICKY
 from score_local.errors import EngineError, MemoryLimit, ModelError, ScoreLocalError
@@ -373,27 +385,35 @@ def proof_of(*findings: Finding, outputs: tuple[str, ...] = ("a.gguf",)) -> Proo
     )
 
 
-def test_the_manifest_holds_the_proof(tmp_path: Path, base: Path, merged: Path) -> None:
+def test_the_file_holds_the_proof(tmp_path: Path, base: Path, merged: Path) -> None:
     proof = prove(outputs=[merged], base=base, merged=merged, command=["score-convert", "verify"])
-    write_manifest(tmp_path / "manifest.json", proof)
-    assert msgspec.json.decode((tmp_path / "manifest.json").read_bytes(), type=Proof) == proof
-    content = json.loads((tmp_path / "manifest.json").read_text())
+    write_proof(proof_path(merged), proof)
+    content = json.loads((tmp_path / "merged.proof.json").read_text())
+    assert msgspec.convert(content, type=Proof) == proof
     assert [record["name"] for record in content["inputs"]] == ["base.gguf"]
     assert {"score-local", "gguf", "llama-cpp-python", "python", "platform"} <= content["software"].keys()
     assert content["command"] == ["score-convert", "verify"] and content["began"].endswith("+00:00")
     assert len(content["outputs"][0]["sha256"]) == 64 and content["outputs"][0]["bytes"] == merged.stat().st_size
 
 
-def test_a_manifest_replaces_an_earlier_proof_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
+def test_a_proof_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.proof.json"
     for seconds in (1, 2):
-        write_manifest(path, msgspec.structs.replace(proof_of(), seconds=seconds))
+        write_proof(path, msgspec.structs.replace(proof_of(), seconds=seconds))
     assert json.loads(path.read_text())["seconds"] == 2
     for other in ('{"kind": "a run"}', "[]", "no JSON"):
         path.write_text(other)
-        with pytest.raises(ModelError, match="cannot be written there"):
-            write_manifest(path, proof_of())
+        for attempt in (lambda: require_place(path), lambda: write_proof(path, proof_of())):
+            with pytest.raises(ModelError, match="the proof cannot be written there"):
+                attempt()
         assert path.read_text() == other and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_place_of_a_proof_is_a_folder_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_place(tmp_path / "new" / "a.proof.json")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ModelError, match="its folder is read-only"):
+        require_place(tmp_path / "a.proof.json")
 
 
 def test_files_that_failed_get_another_name(tmp_path: Path) -> None:
