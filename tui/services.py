@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from score_local.engine.protocol import Engine
-from score_local.helpers import NO_HELPERS
-from score_local.policy import Policy, load_policy
+from score_local.helpers import NO_HELPERS, Helpers
+from score_local.policy import Judge, Policy, load_policy
 from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OpenEngine = Callable[[Path, Mapping[str, Path]], Engine]
 Progress = Callable[[float], None]
+MadeOf = tuple[bool, bool, Judge | None]  # of helpers: are programs run, is a judge asked, and which
+NOTHING_ASKED: MadeOf = (False, False, None)
 CHUNK = 2**24  # bytes read between two tellings of a load's progress
 
 
@@ -50,7 +52,9 @@ class Services:
         self.history, self.policy, self.policy_path, self.notify = history, policy, policy_path, notify
         self.context = context
         self.model: Path | None = None
-        self.trusted, self.trust, self.helpers = policy, NOTHING_KNOWN, NO_HELPERS
+        self.trusted, self.trust = policy, NOTHING_KNOWN
+        self._helpers, self._made_of = NO_HELPERS, NOTHING_ASKED
+        self._lent: list[Helpers] = []
         self._open = open_engine
         self._engine: Engine | None = None
 
@@ -103,16 +107,41 @@ class Services:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
-        helpers, self.helpers = self.helpers, NO_HELPERS
-        helpers.close()
+        helpers, self._helpers, self._made_of = [self._helpers, *self._lent], NO_HELPERS, NOTHING_ASKED
+        self._lent.clear()
+        for each in helpers:
+            each.close()
+
+    def lend(self) -> Helpers:
+        """The helpers of the policy, for a turn. Another policy leaves them open until they are returned."""
+        self._lent.append(self._helpers)
+        return self._helpers
+
+    def returned(self, helpers: Helpers) -> None:
+        """The turn they were lent to is over."""
+        if helpers in self._lent:  # the others are closed, with the engine that was loaded then
+            self._lent.remove(helpers)
+            self._drop(helpers)
 
     async def _take(self, policy: Policy, trusted: Policy, trust: Trust) -> None:
         from score_local.commands.setup import helpers_of
 
-        helpers = await asyncio.to_thread(helpers_of, trusted)
-        before, self.helpers = self.helpers, helpers
+        before, made_of = self._helpers, _made_of(trusted)
+        if made_of != self._made_of:
+            self._helpers = await asyncio.to_thread(helpers_of, trusted)
+            self._made_of = made_of
         self.policy, self.trusted, self.trust = policy, trusted, trust
-        await asyncio.to_thread(before.close)
+        self._drop(before)
+
+    def _drop(self, helpers: Helpers) -> None:
+        """Closes helpers that nobody needs any more, behind the screen's back: a program of theirs may still run."""
+        if helpers is not self._helpers and helpers not in self._lent:
+            asyncio.get_running_loop().run_in_executor(None, helpers.close)
+
+
+def _made_of(policy: Policy) -> MadeOf:
+    asked = policy.verify.verifiers
+    return "program" in asked, "model" in asked, policy.judge if "model" in asked else None
 
 
 def _checked(policy: Policy, model: Path) -> tuple[Policy, Trust, dict[str, Path]]:

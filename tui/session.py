@@ -91,6 +91,7 @@ class Session:
         post: Callable[[News], object],
     ) -> None:
         self._turn, self._work, self._save, self._post = turn, work, save, post
+        self.helpers = helpers
         self._scheduler: Scheduler[Result] = Scheduler(engine, self._hear, helpers)
         self._gathered = Grew(turn.id, "", "", 0)
         self._written: list[str] = []  # of the phase that runs, where its text is shown

@@ -115,7 +115,9 @@ class Talk:
             self._sessions[turn].shown()
 
     def ended(self, turn: Turn) -> None:
-        self._sessions.pop(turn.id, None)
+        session = self._sessions.pop(turn.id, None)
+        if session:
+            self._services.returned(session.helpers)
 
     async def _begun(self, title: str) -> Conversation:
         """In the history, or where it cannot be written, for as long as the app runs."""
@@ -131,7 +133,7 @@ class Talk:
         if engine is None:
             raise ModelError("no model is loaded", next="F2 chooses one")
         save = services.history.save_turn
-        self._sessions[turn.id] = Session(turn, steps, engine, services.helpers, save=save, post=self._post)
+        self._sessions[turn.id] = Session(turn, steps, engine, services.lend(), save=save, post=self._post)
 
 
 def _settled(turn: Turn) -> Turn:

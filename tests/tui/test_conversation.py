@@ -9,6 +9,7 @@ from textual.widgets import Button, Input
 
 from score_local.engine.protocol import Generate, Request
 from score_local.engine.scripted import ScriptedEngine
+from score_local.policy import Policy, Verify
 from tests.tui.chat import PROBLEM, Chat, chat, eggs
 from tests.tui.snapshots import assert_looks_as_before
 from tui.session import Began, Grew
@@ -222,6 +223,28 @@ def test_a_slash_command_that_nobody_knows_is_given_back(tmp_path: Path) -> None
         assert not app.cards
 
     chat(tmp_path, act)
+
+
+def test_settings_saved_while_a_turn_runs_leave_it_its_sandbox(tmp_path: Path) -> None:
+    def script(request: Request) -> str:
+        solving = isinstance(request, Generate) and request.phase == "solve"
+        return "word " * 60 + "\\boxed{74}" if solving else "```python\ndef solution():\n    return 84\n```"
+
+    async def act(app: Chat) -> None:
+        app.screen.query_one(Prompt).text = PROBLEM
+        await app.press("enter")
+        await app.until(lambda: "word" in app.text)
+        services = app.app.services
+        sandbox = services._helpers.sandbox
+        assert sandbox
+        await services.change(Policy(verify=Verify(verifiers=("arithmetic",))))
+        assert app.screen.talk.running
+        await app.idle()
+        turn = app.cards[-1].turn
+        assert turn.state == "done" and turn.trace and turn.trace.rounds[0].signals[0].p_incorrect
+        await app.until(lambda: sandbox._threads._shutdown)
+
+    chat(tmp_path, act, script, rate=60, policy_text='[verify]\nverifiers = ["program"]\n[refine]\nwhen = "never"\n')
 
 
 def test_two_turns_run_side_by_side(tmp_path: Path) -> None:
