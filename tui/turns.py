@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from score_local.engine.protocol import Message
 from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
-from score_local.trace import Attempt, Trace
+from score_local.trace import Attempt, Candidate, Trace
 from tui.records import Turn
 
 CHARACTERS_A_TOKEN = 3  # fewer than most texts have, so that what is kept of a conversation fits
@@ -56,13 +56,20 @@ def context_of(turns: Sequence[Turn], room: int) -> tuple[Message, ...]:
 
 
 def said(turn: Turn) -> str:
-    """The text that a turn came to: the reply, or the solution whose answer stands."""
-    if turn.trace is None or turn.trace.initial is None:
+    """The text that a turn came to: the reply, or a solution whose answer stands; where only programs computed that
+    answer, the answer."""
+    trace = turn.trace
+    if trace is None or trace.initial is None:
         return turn.reply
-    refined = refinement_of(turn.trace)
-    return refined.text if refined and refined.answer == turn.answer else turn.trace.initial.text
+    solutions: list[Attempt | Candidate] = [*reversed(_refinements(trace)), trace.initial, *trace.candidates]
+    texts = (solution.text for solution in solutions if solution.answer == turn.answer and solution.text)
+    return next(texts, trace.initial.text if turn.answer is None else f"The answer is {turn.answer}.")
 
 
 def refinement_of(trace: Trace) -> Attempt | None:
     """The last refinement that was written."""
-    return next((round_.refinement for round_ in reversed(trace.rounds) if round_.refinement), None)
+    return next(reversed(_refinements(trace)), None)
+
+
+def _refinements(trace: Trace) -> list[Attempt]:
+    return [round_.refinement for round_ in trace.rounds if round_.refinement]

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from score_local.engine.protocol import Completion, Generate, Message, Reply, Scores
+from score_local.engine.protocol import Completion, Generate, Message, Reply, Scores, Usage
 from score_local.engine.steps import Steps
 from score_local.errors import EngineError, InputError
 from score_local.loop import self_correct
 from score_local.policy import Policy, Refine, Verify, Vote
 from score_local.problem import Problem
-from score_local.trace import Attempt, Round, Trace
+from score_local.trace import Attempt, Candidate, Round, Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN
 from tui import turns, work
 from tui.commands import command_of
@@ -128,6 +128,28 @@ def test_what_the_person_wants_refined_is_refined() -> None:
     assert len(again.rounds) == 2 and again.answer == "5" and asked[0].messages[-2].content == "\\boxed{4}"
 
 
+VOTED = Trace(
+    id="p",
+    question="?",
+    gold="4",
+    method="majority",
+    initial=Attempt("it is 5", "5", usage=Usage(generated=3)),
+    candidates=(
+        Candidate("initial", "5", 1.0),
+        Candidate("program", "7", 1.0),
+        Candidate("sample", "7", 1.0, "it is 7"),
+        Candidate("program", "8", 1.0),
+    ),
+    answer="7",
+    initial_answer="5",
+    refined=True,
+    status="solved",
+    initial_correct=False,
+    final_correct=False,
+    usage=Usage(generated=9),
+)
+
+
 def test_a_vote_and_a_seed_are_policies() -> None:
     policy = work.with_vote(Policy(vote=Vote(samples=2)), 5)
     assert (policy.method, policy.vote.samples) == ("majority", 5)
@@ -155,3 +177,10 @@ def test_the_context_holds_the_latest_answers_that_fit() -> None:
     assert [message.content for message in context] == ["2 + 2?", "it is 4", "same", "new"]
     first = msgspec.structs.replace(before[2], answer="5")
     assert turns.context_of([first], 200)[1] == Message("assistant", "it is 5"), "the person kept the first answer"
+
+
+def test_after_a_vote_the_model_is_told_what_won() -> None:
+    turn = done("?", answer="7", trace=VOTED)
+    assert turns.said(turn) == "it is 7"
+    assert turns.said(msgspec.structs.replace(turn, answer="5")) == "it is 5"
+    assert turns.said(msgspec.structs.replace(turn, answer="8")) == "The answer is 8.", "programs have no solution"
