@@ -84,12 +84,10 @@ class Talk:
         return again
 
     async def choose(self, turn: Turn) -> Turn:
-        """The turn with the first answer in place of the refined one, or the other way about. Raises HistoryError."""
-        trace = turn.trace
-        if trace is None or trace.initial is None:
+        """The turn with the first answer in place of the decided one, or the other way about. Raises HistoryError."""
+        other = turns.other_answer(turn)
+        if other == turn.answer:
             return turn
-        refined, first = turns.refinement_of(trace), trace.initial.answer
-        other = refined.answer if refined and turn.answer == first else first
         turn = msgspec.structs.replace(turn, answer=other)
         await asyncio.to_thread(self._services.history.save_turn, turn)
         return turn

@@ -71,5 +71,18 @@ def refinement_of(trace: Trace) -> Attempt | None:
     return next(reversed(_refinements(trace)), None)
 
 
+def other_answer(turn: Turn) -> str | None:
+    """The first answer; where that stands, the one that was decided, or else the last refinement's. An answer that is
+    known is never given up for none."""
+    trace = turn.trace
+    if trace is None or trace.initial is None:
+        return turn.answer
+    first = trace.initial.answer
+    if first is not None and turn.answer != first:
+        return first
+    others = (trace.answer, *(refined.answer for refined in reversed(_refinements(trace))))
+    return next((answer for answer in others if answer not in (None, first)), turn.answer)
+
+
 def _refinements(trace: Trace) -> list[Attempt]:
     return [round_.refinement for round_ in trace.rounds if round_.refinement]

@@ -184,3 +184,31 @@ def test_after_a_vote_the_model_is_told_what_won() -> None:
     assert turns.said(turn) == "it is 7"
     assert turns.said(msgspec.structs.replace(turn, answer="5")) == "it is 5"
     assert turns.said(msgspec.structs.replace(turn, answer="8")) == "The answer is 8.", "programs have no solution"
+
+
+def attempts(first: str | None, *refined: str | None, decided: str | None) -> Trace:
+    rounds = tuple(Round(0.9, (), refinement=Attempt("again", answer)) for answer in refined)
+    return Trace(id="t", question="?", initial=Attempt("first", first), rounds=rounds, answer=decided)
+
+
+@pytest.mark.parametrize(
+    ("trace", "stands", "others"),
+    [
+        (attempts("5", "4", decided="4"), "4", ["5", "4"]),
+        (attempts("5", "4", decided="5"), "5", ["4", "5"]),  # the gate was shut
+        (attempts("5", None, decided="5"), "5", ["5"]),
+        (attempts("5", "4", None, decided="4"), "4", ["5", "4"]),
+        (attempts("5", "4", "5", decided="5"), "5", ["4", "5"]),
+        (attempts(None, "4", decided="4"), "4", ["4"]),
+        (attempts(None, "4", decided=None), None, ["4", "4"]),
+        (attempts(None, None, decided=None), None, [None]),
+        (VOTED, "7", ["5", "7", "5"]),
+    ],
+)
+def test_the_first_answer_is_kept_and_the_other_brought_back(
+    trace: Trace, stands: str | None, others: list[str | None]
+) -> None:
+    turn = done("?", answer=stands, trace=trace)
+    for other in others:
+        turn = msgspec.structs.replace(turn, answer=turns.other_answer(turn))
+        assert turn.answer == other
