@@ -24,6 +24,7 @@ from score_local.helpers import Helpers
 from score_local.schedule import Event, PhaseBegan, PhaseEnded, Scheduler, Token
 from score_local.trace import Trace
 from tui.records import Phase, Turn
+from tui.turns import standing_answer
 
 log = logging.getLogger("tui.session")
 PAUSE = 0.08  # seconds between what was shown and the next message
@@ -132,7 +133,7 @@ class Session:
             self._end("cancelled")
         elif isinstance(result, Trace):
             state = "failed" if result.status == "failed" else "done"
-            self._end(state, trace=result, answer=result.answer, error=result.error)
+            self._end(state, trace=result, answer=standing_answer(self._turn, result), error=result.error)
         else:
             self._end("done", reply=result.text)
 

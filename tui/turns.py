@@ -84,5 +84,12 @@ def other_answer(turn: Turn) -> str | None:
     return next((answer for answer in others if answer not in (None, first)), turn.answer)
 
 
+def standing_answer(turn: Turn, trace: Trace) -> str | None:
+    """The answer of a turn that came to `trace`. What the person chose stands until another answer is found."""
+    last = trace.rounds[-1].refinement if trace.rounds else None
+    found = turn.trace is None or trace.answer != turn.trace.answer or (last is not None and last.answer is not None)
+    return trace.answer if found else turn.answer
+
+
 def _refinements(trace: Trace) -> list[Attempt]:
     return [round_.refinement for round_ in trace.rounds if round_.refinement]

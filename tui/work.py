@@ -12,7 +12,7 @@ from importlib import resources
 
 import msgspec
 
-from score_local import prompts
+from score_local import answers, prompts
 from score_local.engine.protocol import Completion, Generate, Message
 from score_local.engine.steps import Steps, generate
 from score_local.errors import EngineError
@@ -44,7 +44,7 @@ def solving(problem: Problem, policy: Policy, trust: Trust, context: Conversatio
 def refining(problem: Problem, trace: Trace, policy: Policy, context: Conversation, *, hint: str = "") -> Steps[Trace]:
     """Another refinement of what a trace came to, because the person wants one, with a hint where there is one.
 
-    Nobody doubts it: where it holds an answer, that answer stands.
+    Nobody doubts it: where it holds an answer, that answer stands; where it holds none or failed, the one before does.
     """
     assert trace.initial is not None
     *before, last = trace.rounds or (Round(None, ()),)
@@ -53,12 +53,14 @@ def refining(problem: Problem, trace: Trace, policy: Policy, context: Conversati
     conversation = (*asked, Message("assistant", attempt.text))
     case = Case(problem, attempt, asked, conversation, policy, NOTHING_KNOWN)
     repaired = yield from _repaired(case, Round(None, ()) if last.refinement else last, hint)
-    spent = repaired.refinement.usage if repaired.refinement else trace.initial.usage
-    grown = msgspec.structs.replace(trace, rounds=(*rounds, repaired), usage=trace.usage + spent)
-    decided = decide(grown, policy.verify.gate)
-    if repaired.refinement is None or repaired.refinement.answer is None:
-        return decided
-    return msgspec.structs.replace(decided, answer=repaired.refinement.answer, refined=True, status="solved")
+    refined, grown = repaired.refinement, msgspec.structs.replace(trace, rounds=(*rounds, repaired))
+    if refined is None:
+        return grown
+    grown = msgspec.structs.replace(grown, usage=trace.usage + refined.usage)
+    if refined.answer is None:
+        return grown
+    correct = None if trace.gold is None else answers.equal(refined.answer, trace.gold, trace.kind) is True
+    return msgspec.structs.replace(grown, answer=refined.answer, refined=True, status="solved", final_correct=correct)
 
 
 def replying(question: str, policy: Policy, context: Conversation) -> Steps[Completion]:
@@ -107,7 +109,7 @@ def _repaired(case: Case, verdict: Round, hint: str = "") -> Steps[Round]:
         critique, refined = yield from refine(case, hint)
     except EngineError as error:
         return msgspec.structs.replace(verdict, error=str(error))
-    return msgspec.structs.replace(verdict, critique=critique, refinement=refined.attempt)
+    return msgspec.structs.replace(verdict, critique=critique, refinement=refined.attempt, error="")
 
 
 def _asked(problem: Problem, context: Conversation) -> Conversation:

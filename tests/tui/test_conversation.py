@@ -9,8 +9,9 @@ from textual.widgets import Button, Input
 
 from score_local.engine.protocol import Generate, Request
 from score_local.engine.scripted import ScriptedEngine
+from score_local.errors import EngineError
 from score_local.policy import Policy, Verify
-from tests.tui.chat import PROBLEM, Chat, chat, eggs
+from tests.tui.chat import PROBLEM, REFINED, Chat, chat, eggs
 from tests.tui.snapshots import assert_looks_as_before
 from tui.session import Began, Grew
 from tui.widgets.phase import PhaseBox
@@ -90,6 +91,29 @@ def test_the_person_decides(tmp_path: Path) -> None:
     chat(tmp_path, act, size=(80, 60))
 
 
+def test_a_refinement_that_fails_leaves_what_the_person_chose(tmp_path: Path) -> None:
+    replies: list[str | EngineError] = [REFINED, EngineError("too long"), "Critique: no.\n\\boxed{96}"]
+
+    def script(request: Request) -> str | tuple[float, ...] | EngineError:
+        refining = isinstance(request, Generate) and request.phase == "refine"
+        return replies.pop(0) if refining else eggs(request)
+
+    async def act(app: Chat) -> None:
+        card = await app.ask(PROBLEM)
+        await app.press("escape", "a")
+        await app.until(lambda: card.turn.answer == "74")
+        await app.press("r")
+        await app.until(lambda: len(replies) == 1)
+        await app.idle()
+        assert (card.turn.state, card.turn.answer) == ("done", "74") and "too long" in app.text
+        await app.press("a")
+        await app.until(lambda: card.turn.answer == "84")
+        await app.press("r")
+        await app.until(lambda: card.turn.answer == "96")
+
+    chat(tmp_path, act, script, size=(80, 60))
+
+
 def test_a_hint_reaches_the_refiner(tmp_path: Path) -> None:
     seen: list[Request] = []
 
@@ -124,6 +148,9 @@ def test_another_seed_and_a_vote_are_cards_of_their_own(tmp_path: Path) -> None:
         trace = app.cards[-1].turn.trace
         assert trace and trace.method == "majority" and trace.answer == "74"
         assert "from a vote" in app.text
+        app.cards[-1].focus()
+        await app.press("r")
+        await app.until(lambda: "from the refined solution" in app.text)
 
     chat(tmp_path, act)
 

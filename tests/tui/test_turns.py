@@ -150,6 +150,21 @@ VOTED = Trace(
 )
 
 
+@pytest.mark.parametrize("reply", [EngineError("broken"), Completion("Critique: no.", usage=Usage(generated=2))])
+def test_a_refinement_that_holds_no_answer_leaves_the_one_that_stands(reply: Reply) -> None:
+    grown, _ = drive(work.refining(PROBLEM, VOTED, SELF, ()), [reply])
+    assert msgspec.structs.replace(grown, rounds=(), usage=VOTED.usage) == VOTED
+    assert grown.rounds[0].error == ("broken" if isinstance(reply, EngineError) else "")
+    assert grown.usage.generated == (9 if isinstance(reply, EngineError) else 11), "what failed cost nothing known"
+
+
+def test_a_refinement_that_holds_an_answer_stands() -> None:
+    failed, _ = drive(work.refining(PROBLEM, VOTED, SELF, ()), [EngineError("broken")])
+    grown, _ = drive(work.refining(PROBLEM, failed, SELF, ()), [RIGHT])
+    assert (grown.answer, grown.status, grown.final_correct) == ("4", "solved", True)
+    assert len(grown.rounds) == 1 and not grown.rounds[0].error, "it was made after all"
+
+
 def test_a_vote_and_a_seed_are_policies() -> None:
     policy = work.with_vote(Policy(vote=Vote(samples=2)), 5)
     assert (policy.method, policy.vote.samples) == ("majority", 5)
@@ -212,3 +227,12 @@ def test_the_first_answer_is_kept_and_the_other_brought_back(
     for other in others:
         turn = msgspec.structs.replace(turn, answer=turns.other_answer(turn))
         assert turn.answer == other
+
+
+def test_what_the_person_chose_stands_until_another_answer_is_found() -> None:
+    turn = done("?", answer="5", trace=VOTED)
+    broken, _ = drive(work.refining(PROBLEM, VOTED, SELF, ()), [EngineError("broken")])
+    again, _ = drive(work.refining(PROBLEM, VOTED, SELF, ()), [Completion("\\boxed{7}")])
+    assert turns.standing_answer(turn, broken) == "5"
+    assert turns.standing_answer(turn, again) == "7"
+    assert turns.standing_answer(done("?", trace=attempts("5", decided="5")), VOTED) == "7", "of a vote that ended"

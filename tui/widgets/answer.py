@@ -50,7 +50,7 @@ def origin(trace: Trace, answer: str | None) -> str:
     """Which attempt an answer is of, and what is known of its being right."""
     if answer is None:
         return "no answer could be read"
-    if trace.candidates:
+    if any(candidate.answer == answer for candidate in trace.candidates):
         votes = sum(candidate.weight for candidate in trace.candidates if candidate.answer == answer)
         total = sum(candidate.weight for candidate in trace.candidates)
         return f"from a vote: {votes:g} of {total:g}"
