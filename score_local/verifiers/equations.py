@@ -24,6 +24,7 @@ from score_local.verifiers.units import (
     conversion_factors,
     counts_in_words,
     explains_nothing,
+    measures_several,
     mixes_units,
     operates_in_words,
     scales,
@@ -155,11 +156,15 @@ class _Equation:
         units_differ = mixes_units(self.units)
         if any(agrees(value, target, kinds) for target in targets):
             return None if units_differ and kinds & {"+", "-"} else True
-        if units_differ and kinds & {"+", "-"}:
+        if kinds & {"+", "-"} and (units_differ or self.adds_units(kinds)):
             return None
         if self.is_doubtful(tree) or self.nearly(value, targets):
             return None
         return None if self.is_excused(tree, value, targets, kinds) else False
+
+    def adds_units(self, kinds: set[str]) -> bool:
+        """Whether it is a bare sum of operands in different units, 3 pounds + 50 pence: nobody says what it counts."""
+        return not kinds & {"*", "/", "^"} and measures_several(self.left.units)
 
     def is_excused(self, tree: Node, value: Fraction, targets: Iterable[Node], kinds: set[str]) -> bool:
         """Whether an unwritten conversion of units or another reading of the left side would make it right."""

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 from score_local.verifiers.runs import Run, is_quota, is_range, is_share, matches, operator, paren
 from score_local.verifiers.tokens import Token
+from score_local.verifiers.units import operates_in_words
 
 _DETERMINERS = {"the", "his", "her", "their", "those", "these", "its", "my", "our", "your"}
 _CLAUSES = {"because", "since", "so", "therefore", "thus", "then"}
+_ENDS = {")", "]", "|", "!"}  # of operands that are not read: a list, an absolute value, a factorial
 _STAND_ALONE_LETTERS = {"a", "A", "I"}
 
 
@@ -64,11 +66,15 @@ class _Builder:
 
     def begin(self, token: Token) -> Run:
         self.finish()
-        self.run = Run(lead=self.lead, joints=self.joints, start=(self.money or token).start)
+        units = ["$"] if self.money else []
+        self.run = Run(self.lead, units=units, joints=self.joints, start=(self.money or token).start)
         self.lead, self.joints, self.money = [], [], None
         return self.run
 
     def stop(self, token: Token) -> None:
+        following = self.ahead()
+        if self.run and token.text == "!" and following and following.kind == "op":
+            self.run.doubtful = True
         self.finish()
         self.runs.append(None)
         # "- 5 + 3" may be a list item or begin with a minus.
@@ -81,6 +87,8 @@ class _Builder:
         run = self.begin(token)
         if old and old.invalid and not old.tail:  # the argument of a function
             run.invalid = True
+        if old and operates_in_words((old.tail or [""])[-1]):  # 2 sqrt 16
+            run.doubtful = True
         if old and old.complete and not old.depth:
             run.joints = [[*old.tokens, operator(op, token)] for op in "*+"]
         return run
@@ -158,11 +166,13 @@ class _Builder:
         self.position += 1
 
     def leading_operator(self, token: Token, following: Token | None) -> None:
-        """A sign, or the sign of words that stand for an operand: "total - 5"."""
+        """A sign, or the operator behind an operand that could not be read: "total - 5", "max(3, 5) + 2"."""
         glued = following is not None and following.start == token.end
+        before = self.ahead(-1) if self.position else None
+        unread = before is not None and (before.text in _ENDS or (token.text == "+" and not glued))
         doubtful = bool(self.lead)
         run = self.begin(token)
-        run.invalid = token.text not in "+-" or (doubtful and not glued)
+        run.invalid = token.text not in "+-" or (doubtful and not glued) or unread
         run.doubtful = doubtful
         run.tokens.append(token)
 
@@ -178,9 +188,17 @@ class _Builder:
             if not self.follow(run, token):
                 return
             run = self.run or self.begin(token)
+        if self.is_applied(token):
+            run.invalid = True
         run.tokens.append(token)
         run.depth += 1
         run.tail = []
+
+    def is_applied(self, token: Token) -> bool:
+        """Whether a word is glued to the bracket, a function to its argument: sqrt(16), f(3)."""
+        before = self.ahead(-1) if self.position else None
+        glued = before is not None and before.kind == "word" and before.end == token.start
+        return glued and token.text not in ("frac", "{")
 
     def follow(self, run: Run, token: Token) -> bool:
         """A bracket after an operand: a remark, a factor, a mixed number or a new beginning. False: skipped."""
@@ -194,6 +212,7 @@ class _Builder:
             return False
         last = run.tokens[-1]
         if close is None or run.tail:
+            run.doubtful |= self.is_applied(token)  # 2 sqrt(16): the operand before it is no sum of its own
             self.juxtaposed(token)
         elif token.text == "frac" and last.kind == "num" and last.value.denominator == 1:
             run.tokens.append(operator("&", token))
@@ -226,15 +245,23 @@ class _Builder:
             self.money = None
             return
         run = self.run
+        text = "inch" if self.is_inch(run, token) else text
         run.words.append(text.lower())
         glued = run.complete and token.start == run.tokens[-1].end
         named = text in _STAND_ALONE_LETTERS or (run.tail and text.isupper())  # "24 students got B"
         if (len(text) == 1 and (glued or not named)) or (glued and text[1:2].isdigit()):
             run.invalid = True
         elif run.complete:
+            run.units += [] if run.tail else [text.lower()]
             run.tail.append(text.lower())
         else:
             run.doubtful = True
+
+    def is_inch(self, run: Run, token: Token) -> bool:
+        """Whether "in" is the unit: right behind a number, and no words or numbers follow, as in "6 in + 3 in"."""
+        following = self.ahead()
+        ends = following is None or following.kind in ("op", ")", "break")
+        return token.text == "in" and run.complete and not run.tail and ends
 
     def of(self, token: Token) -> None:
         """A fraction or percentage "of" a number is a product; of anything else it is an unknown quantity."""
@@ -262,6 +289,7 @@ class _Builder:
     def currency(self, token: Token) -> None:
         if self.run:
             self.run.words.append("dollars")
+            self.run.units.append("dollars")
         else:
             self.lead.append("$")
             self.money = token

@@ -40,7 +40,8 @@ _TOKEN = re.compile(
   | (?P<bullet>^[ \t>\#_]*[-•+–*][ \t]+)
   | (?P<line>\n|\\\\|\\newline\b)
   | (?P<skip>[ \t\r\f\v\xa0&_`"“”‘’'°]
-      |\\(?:(?:text(?:bf|rm|it)?|mathrm|mathbf|boxed|left|right|displaystyle|q?quad)(?![A-Za-z])|[,;!: ()\[\]]))
+      |\\(?:(?:text(?:bf|rm|it)?|math(?:rm|bf)|operatorname|boxed|right|displaystyle|q?quad)(?![A-Za-z])
+        |left(?![A-Za-z]|\ ?[(\[])|[,;!: ()\[\]]))
   | (?P<frac>\\[dtc]?frac(?![A-Za-z]))
   | (?P<times>\\(?:times|cdot|ast)(?![A-Za-z])|[×·∗⋅✕✖]
       |(?<![^\W\d_])[xX](?=\s{0,3}(?:[(\[.$£€\d]|\\(?:[dt]?frac|\$|left)))
@@ -62,7 +63,7 @@ _TOKEN = re.compile(
   | (?P<minus>[-−–]|minus(?=\s{1,3}\\?[$(]?[\d.]))
   | (?P<percent>\\?%|percent\b)
   | (?P<currency>\\?\$|[£€¥₹])
-  | (?P<open>[(\[]) | (?P<close>[)\]]) | (?P<lbrace>\{) | (?P<rbrace>\})
+  | (?P<open>(?:\\left\ ?)?[(\[]) | (?P<close>[)\]]) | (?P<lbrace>\{) | (?P<rbrace>\})
   | (?P<of>of\b)
   | (?P<word>[^\W\d_][\w'’]*(?:-[^\W\d_][\w'’]*)*|¢)
   | (?P<opaque>\\[A-Za-z]+|[±√π∑∞∫])

@@ -17,25 +17,37 @@ _EMPTY = {"a", "an", "the", "total", "of", "only", "just", "exactly", "is", "to"
 # A line: the names of one unit. A block: units that convert into each other, and by what factors.
 _FAMILIES = [
     (
-        "second seconds sec secs; minute minutes min mins; hour hours hr hrs; day days; night nights; week weeks; "
-        "month months; quarter quarters; year years yr yrs; decade decades; century centuries",
+        "second seconds sec secs; minute minutes min mins; hour hours hr hrs; day days; night nights; "
+        "week weeks wk wks; month months mo mos; quarter quarters; year years yr yrs; decade decades; "
+        "century centuries",
         (2, 3, 4, 7, 12, 24, 28, 30, 31, 52, 60, 90, 100, 120, 168, 360, 365, 1440, 3600),
     ),
     (
-        "inch inches; foot feet ft; yard yards; mile miles; mm millimeter millimeters; cm centimeter centimeters; "
+        "inch inches; foot feet ft; yard yards yd yds; mile miles mi; "
+        "mm millimeter millimeters millimetre millimetres; cm centimeter centimeters centimetre centimetres; "
         "meter meters metre metres; km kilometer kilometers kilometre kilometres",
         (3, 10, 12, 36, 100, 144, 1000, 1760, 5280),
     ),
     (
-        "mg milligram milligrams; gram grams; kg kilogram kilograms; ounce ounces oz; pound pounds lb lbs; ton tons",
+        "mg milligram milligrams; gram grams; kg kgs kilo kilos kilogram kilograms; ounce ounces oz; "
+        "pound pounds lb lbs; ton tons tonne tonnes",
         (16, 1000, 2000),
     ),
     (
-        "ml milliliter milliliters; liter liters litre litres; teaspoon teaspoons; tablespoon tablespoons; cup cups; "
-        "pint pints; quart quarts; gallon gallons; ounce ounces oz",
+        "ml milliliter milliliters millilitre millilitres; cl centiliter centiliters; liter liters litre litres; "
+        "teaspoon teaspoons tsp tsps; tablespoon tablespoons tbsp tbsps; cup cups; pint pints pt pts; "
+        "quart quarts qt qts; gallon gallons gal gals; ounce ounces oz",
         (2, 3, 4, 8, 16, 32, 48, 64, 128, 1000),
     ),
-    ("cent cents ¢ penny pennies; nickel nickels; dime dimes; quarter quarters; dollar dollars $", (100,)),
+    (
+        "cent cents ¢ penny pennies pence; nickel nickels; dime dimes; quarter quarters; "
+        "dollar dollars $ pound pounds quid euro euros",
+        (100,),
+    ),
+    (
+        "byte bytes; kb kilobyte kilobytes; mb megabyte megabytes; gb gigabyte gigabytes; tb terabyte terabytes",
+        (1000, 1024),
+    ),
 ]
 _SCALES = {
     "dozen": 12,
@@ -56,6 +68,7 @@ _COUNTING = {
 _OPERATING = {
     *("twice", "thrice", "times", "square", "cube", "average", "mean", "less", "mod"),
     *("sum", "product", "difference", "quotient"),
+    *("sqrt", "log", "ln", "sin", "cos", "tan", "abs", "gcd", "lcm"),
 }
 _RATE_WORDS = {"per", "a", "an", "each", "every"}
 
@@ -82,6 +95,12 @@ def mixes_units(words: Sequence[str]) -> bool:
             if before not in _RATE_WORDS:
                 seen[family].add(unit)
     return any(len(units) > 1 for units in seen.values())
+
+
+def measures_several(words: Iterable[str]) -> bool:
+    """Whether two units of any kind occur, miles and hours; a name of several units ("pounds") is the one in common."""
+    names = [{unit for _, unit in _UNITS[word]} for word in words if word in _UNITS]
+    return bool(names) and not set.intersection(*names)
 
 
 def conversion_factors(words: Sequence[str]) -> Iterator[Fraction]:
