@@ -190,7 +190,9 @@ class ScoreApp(App[None]):
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen
 
-        if not isinstance(self.screen, HelpScreen):
+        if isinstance(self.screen, HelpScreen):  # this binding goes before the screen's own
+            self.screen.dismiss(None)
+        else:
             self.push_screen(HelpScreen())
 
     @work

@@ -11,6 +11,8 @@ from tests.tui.chat import PROBLEM, Chat, chat
 from tests.tui.snapshots import assert_looks_as_before
 from tui.app import ScoreApp
 from tui.commands import COMMANDS
+from tui.screens.conversation import ConversationScreen
+from tui.screens.help import HelpScreen
 from tui.widgets.card import Card
 from tui.widgets.prose import Prose
 
@@ -49,8 +51,9 @@ def test_help(tmp_path: Path, size: tuple[int, int]) -> None:
         await app.until(lambda: "What is a problem" in app.text)
         await app.pilot.pause(0.3)
         assert_looks_as_before(app.app, f"help-{size[0]}")
+        assert isinstance(app.app.screen, HelpScreen)
         await app.press("f1")
-        await app.until(lambda: app.screen.is_current)
+        await app.until(lambda: isinstance(app.app.screen, ConversationScreen))
 
     chat(tmp_path, act, size=size)
 
