@@ -129,6 +129,48 @@ def test_what_is_asked_while_the_model_is_loaded_is_asked_then(tmp_path: Path) -
     chat(tmp_path, act, open_engine=open_engine)
 
 
+def test_what_is_asked_of_a_model_that_then_cannot_be_loaded_is_given_back(tmp_path: Path) -> None:
+    may_load = threading.Event()
+
+    def open_engine(model: Path, adapters: Mapping[str, Path]) -> Engine:
+        may_load.wait()
+        raise ModelError("no such model file", "model.gguf")
+
+    async def act(app: Chat) -> None:
+        prompt = app.screen.query_one(Prompt)
+        await app.until(lambda: app.screen.load_share is not None)
+        for text in ("/chat 1", "hello"):
+            prompt.text = text
+            await app.press("enter")
+        await app.until(lambda: not prompt.text)
+        prompt.text = "a draft"
+        may_load.set()
+        await app.until(lambda: app.screen.load_share is None)
+        await app.until(lambda: prompt.text == "/chat 1\nhello\na draft")
+        assert not app.cards
+
+    chat(tmp_path, act, open_engine=open_engine)
+
+
+@pytest.mark.parametrize("key", ["s", "v"])
+def test_an_old_card_without_a_model_asks_nothing_for_ever(tmp_path: Path, key: str) -> None:
+    async def act(app: Chat) -> None:
+        await app.ask(PROBLEM)
+        app.app.services.close()
+        await app.press("escape", key)
+        if key == "v":
+            await app.until(lambda: app.app.screen is not app.screen)
+            await app.press("enter")
+        await app.until(lambda: len(app.cards) == 2)
+        await app.until(lambda: app.cards[-1].turn.state == "failed" and "no model is loaded" in app.text)
+        await app.press("f5")
+        await app.until(app.app.services.engine)
+        await app.idle()
+        assert (await app.ask(PROBLEM)).turn.state == "done"
+
+    chat(tmp_path, act)
+
+
 def test_without_any_model_the_first_screen_says_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path / "models"))
 

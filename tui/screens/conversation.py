@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
+import msgspec
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -32,6 +33,7 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.status import Numbers, Status
 
 MOST_VOTES = 64
+NO_MODEL = "No model is loaded: F2 chooses one"
 TICK = 0.25  # seconds between two looks at the numbers
 
 
@@ -68,7 +70,7 @@ class ConversationScreen(Screen[None]):
         self.load_share: float | None = None
         self._phase, self._pace = "", Pace()
         self._told = ""
-        self._waiting: list[tuple[str, TurnKind]] = []
+        self._waiting: list[Prompt.Sent] = []
 
     def compose(self) -> ComposeResult:
         yield Label(id="title", markup=False)
@@ -129,36 +131,42 @@ class ConversationScreen(Screen[None]):
         if kind == "open":
             self.open_batch(text)
         elif self.load_share is not None:
-            self._waiting.append((text, kind))
+            self._waiting.append(event)
             self.notify("It is asked as soon as the model is loaded")
         elif self.services.engine() is None:
-            self._give_back(event.text, "No model is loaded: F2 chooses one")
+            self._give_back(event.text, NO_MODEL)
         else:
             await self.ask(text, kind)
 
     async def loaded(self) -> None:
         """What was asked while the model was being loaded is asked now, or given back where there is none."""
         waiting, self._waiting = self._waiting, []
-        for text, kind in waiting:
-            if self.services.engine() is None:
-                self._give_back(text, "No model is loaded: F2 chooses one")
-            else:
-                await self.ask(text, kind)
+        if waiting and self.services.engine() is None:
+            self._give_back("\n".join(event.text for event in waiting), NO_MODEL)
+            return
+        for event in waiting:
+            await self._send(event)
 
     def _give_back(self, text: str, why: str) -> None:
-        """What could not be sent is not lost."""
-        self.query_one(Prompt).text = text
+        """What could not be sent is not lost, nor what was written since."""
+        prompt = self.query_one(Prompt)
+        prompt.text = f"{text}\n{prompt.text}" if prompt.text else text
+        prompt.move_cursor(prompt.document.end)
         self.notify(why, severity="warning", markup=False)
 
     async def ask(self, question: str, kind: TurnKind, policy: Policy | None = None) -> None:
         """A new card; under another policy than the person's where one is given."""
         before = self.turns()
         turn = await self.talk.ask(question, kind)
-        await self.query_one("#thread").mount(self._card(turn))
+        card = self._card(turn)
+        await self.query_one("#thread").mount(card)
         self.query_one(Prompt).focus(scroll_visible=False)
         self.query_one("#cards", VerticalScroll).anchor()
         self._show_title()
-        self.talk.answer(turn, before, policy)
+        try:
+            self.talk.answer(turn, before, policy)
+        except UserError as error:
+            card.show(msgspec.structs.replace(turn, state="failed", error=str(error)))
 
     def _card(self, turn: Turn, *, folded: bool = False) -> Card:
         return Card(turn, self.services.trusted.verify.gate, folded=folded)
