@@ -36,7 +36,7 @@ def refinement_of(problem: Problem, asked: Conversation, completion: Completion)
     solution = solution_of(problem, asked, completion)
     reply = solution.attempt.text
     critique, text = prompts.split_refinement(reply)
-    unfinished = completion.finish != "stop" and prompts.CORRECTED not in reply and reply.startswith(_CRITIQUE)
+    unfinished = completion.finish != "stop" and not prompts.holds_correction(reply) and reply.startswith(_CRITIQUE)
     answer = None if unfinished else answers.extract(text, problem.kind, problem.choices)
     return critique, solution._replace(attempt=msgspec.structs.replace(solution.attempt, text=text, answer=answer))
 

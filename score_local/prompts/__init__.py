@@ -26,6 +26,7 @@ else:
 Conversation = tuple[Message, ...]
 CORRECT, INCORRECT = VERDICTS = ("Yes", "No")
 CORRECTED = "Corrected solution:"
+_MARKER = re.compile(r"corrected solution\s*\**\s*:", re.IGNORECASE)  # small models write it in capitals, or bold
 
 
 def solve_messages(problem: Problem) -> Conversation:
@@ -62,10 +63,15 @@ def refine_messages(conversation: Conversation, hint: str = "") -> Conversation:
 
 def split_refinement(reply: str) -> tuple[str, str]:
     """(critique, corrected solution) of a refiner's reply; without the marker, all of it is the solution."""
-    critique, marker, solution = reply.partition(CORRECTED)
-    if not marker:
+    critique, *solution = _MARKER.split(reply, maxsplit=1)
+    if not solution:
         return "", reply.strip()
-    return critique.strip().removeprefix("Critique:").strip(), solution.strip().strip("*").strip()
+    return critique.strip().removeprefix("Critique:").strip(" *\n"), solution[0].strip().strip("*").strip()
+
+
+def holds_correction(reply: str) -> bool:
+    """Whether a refiner's reply has come to its corrected solution."""
+    return _MARKER.search(reply) is not None
 
 
 class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

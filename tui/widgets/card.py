@@ -218,7 +218,7 @@ class Card(Vertical, Growing, can_focus=True):
         from score_local import prompts
 
         critique, refined = self._refining()
-        said, solution = prompts.split_refinement(text) if prompts.CORRECTED in text else (text.lstrip(), "")
+        said, solution = prompts.split_refinement(text) if prompts.holds_correction(text) else (text.lstrip(), "")
         self._prose(critique).become(said.removeprefix("Critique:").lstrip())
         if solution:
             self._prose(refined).become(solution)
