@@ -8,20 +8,24 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convert.base import Base, open_base
 from convert.check import Rule
 from convert.check import check as check_rules
 from convert.llama_cpp_checkout import make_donor
 from convert.lora import write_lora
-from convert.merge import FILE_TYPES
+from convert.merge import FILE_TYPES, merged_sources
 from convert.merge import merge as merge_into
-from convert.partial import refuse_existing
+from convert.partial import move_files, refuse_existing, scratch_folder
 from convert.peft_adapter import PeftAdapter, read_peft
 from convert.progress import progress
 from score_local.catalog import resolve_base
 from score_local.errors import ModelError
+
+if TYPE_CHECKING:
+    from convert.imatrix import ImportanceMatrix
+    from convert.proof import Proof
 
 
 def check(options: argparse.Namespace) -> int:
@@ -34,9 +38,10 @@ def check(options: argparse.Namespace) -> int:
 
 
 def merge(options: argparse.Namespace) -> int:
-    target = options.out or Path(f"{_stem(options.adapter)}-{options.type}.gguf")
+    type = _type_to_merge_into(options.type)
+    target = options.out or Path(f"{_stem(options.adapter)}-{type}.gguf")
     with _opened(options) as (base, adapter):
-        _merge_as(base, adapter, target, options.type)
+        _merge_as(base, adapter, target, type)
     print(target)
     return 0
 
@@ -50,6 +55,8 @@ def lora(options: argparse.Namespace) -> int:
 
 
 def quantize(options: argparse.Namespace) -> int:
+    from convert.imatrix import required_matrix
+
     if options.to == "list":
         return _list_types()
     if options.file is None:
@@ -58,6 +65,7 @@ def quantize(options: argparse.Namespace) -> int:
     targets = [options.out / f"{_without_type(options.file)}-{name}.gguf" for name in types]
     for target in targets:
         refuse_existing(target)
+    required_matrix(types, options.imatrix, str(options.file))
     for name, target in zip(types, targets, strict=True):
         how = {"imatrix": options.imatrix, "threads": options.threads, "requantise": options.requantise}
         _quantize(options.file, target, name, **how)
@@ -78,7 +86,8 @@ def imatrix(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    return _prove(
+    _require_places(options.files)
+    proof = _prove(
         options.files,
         base=resolve_base(options.base, fetch=options.fetch),
         merged=options.merged,
@@ -86,35 +95,36 @@ def verify(options: argparse.Namespace) -> int:
         base_gguf=options.base_gguf,
         text=options.text,
     )
+    _keep_proof(proof, options.files)
+    _print_proofs(options.files)
+    return int(not proof.passed)
 
 
 def all(options: argparse.Namespace) -> int:
-    """check, merge, quantize, verify, register; stops at the first that fails, and registers only what passed."""
-    from convert.proof import proof_path
-
-    types = _types(options.to)
-    stem, out = _stem(options.adapter), options.out
-    outputs = [out / f"{stem}-{name}.gguf" for name in types]
-    exact = out / f"{stem}-f16.gguf"
-    for target in {*outputs, exact}:
-        refuse_existing(target)
-    _require_places([*outputs, exact])
+    """check, merge, quantize, verify, register; stops at the first that fails. No file has its final name before it is
+    proved, so whatever goes wrong on the way blocks no second try."""
+    types, stem = _types(options.to), _stem(options.adapter)
+    kept = [f"{stem}-{type}.gguf" for type in dict.fromkeys([*types, *(["f16"] if options.keep_f16 else [])])]
+    targets = [options.out / name for name in kept]
+    matrix = _require_usable(options, types, targets)
     with _opened(options) as (base, adapter):
-        rules = check_rules(options.adapter, base.path, base.donor.path if base.donor else None, out)
+        rules = check_rules(options.adapter, base.path, base.donor.path if base.donor else None, options.out)
         _print_rules(rules)
         if any("merge" in rule.stops for rule in rules):
             return 1
-        _merge_as(base, adapter, exact, "f16")
-    for name, target in zip(types, outputs, strict=True):
-        if target != exact:
-            _quantize(exact, target, name, imatrix=options.imatrix, threads=options.threads)
-    made = list(dict.fromkeys([exact, *outputs]))
-    code = _prove(made, base=base.path, merged=exact, adapter=options.adapter, text=options.text)
-    if not options.keep_f16 and exact not in outputs and not code:
-        exact.unlink()
-        proof_path(exact).unlink()
-    _register([path for path in outputs if path.exists()], base, adapter, options.licence)
-    return code
+        if matrix:
+            matrix.require_fits(_shapes(base, adapter), str(options.imatrix))
+        with scratch_folder(options.out / stem) as folder:
+            exact = folder / f"{stem}-f16.gguf"
+            made = _make(base, adapter, exact, types, imatrix=options.imatrix, threads=options.threads)
+            proof = _prove(made, base=base.path, merged=exact, adapter=options.adapter, text=options.text)
+            _keep_proof(proof, [folder / name for name in kept])
+            if exact.name not in kept:
+                exact.unlink()
+            move_files(folder, options.out)
+    _print_proofs(targets)
+    _register([path for path in targets[: len(types)] if path.exists()], base, adapter, options.licence)
+    return int(not proof.passed)
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -150,27 +160,65 @@ def _merge_as(base: Base, adapter: PeftAdapter, target: Path, type: str) -> None
         with progress(f"merging into {target.name}", "bytes") as tell:
             merge_into(base, adapter, target, type, tell)
         return
-    (name,) = _types(type)
     refuse_existing(target)
-    with tempfile.TemporaryDirectory(prefix=".merge-", dir=target.absolute().parent) as folder:
-        exact = Path(folder) / "merged-f16.gguf"
+    with scratch_folder(target) as folder:
+        exact = folder / "merged-f16.gguf"
         _merge_as(base, adapter, exact, "f16")
-        _quantize(exact, target, name)
+        _quantize(exact, target, type)
 
 
-def _types(text: str) -> list[str]:
-    """Names of types, split by commas. Raises ModelError for one that is not known."""
-    from convert.quantize import TYPES
+def _make(base: Base, adapter: PeftAdapter, exact: Path, types: list[str], **how: Any) -> list[Path]:
+    """Merges into `exact`, an F16 file, and quantises that into its siblings; all the files."""
+    _merge_as(base, adapter, exact, "f16")
+    made = {type: exact.with_name(f"{_without_type(exact)}-{type}.gguf") for type in types if type != "f16"}
+    for type, target in made.items():
+        _quantize(exact, target, type, **how)
+    return [exact, *made.values()]
 
-    names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    for name in names:
+
+def _shapes(base: Base, adapter: PeftAdapter) -> dict[str, tuple[int, ...]]:
+    """Of the merged model's tensors, the width first."""
+    return {name: tuple(reversed(source.shape)) for name, source in merged_sources(base, adapter).items()}
+
+
+def _types(text: str, flag: str = "--to") -> list[str]:
+    """Names of types, split by commas, each once. Raises ModelError where one is not known, and where none is."""
+    from convert.quantize_types import TYPES
+
+    names = list(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    for name in names or [text]:
         if name not in TYPES:
-            raise ModelError(f"no such type: {name}", "--to", "See: score-convert quantize --to list")
+            raise ModelError(f"no such type: {name}", flag, "See: score-convert quantize --to list")
     return names
 
 
+def _type_to_merge_into(text: str) -> str:
+    """Raises ModelError where it is not one type, or one that a merge alone cannot be made into."""
+    from convert.imatrix import required_matrix
+
+    type, *more = _types(text, "--type")
+    if more:
+        raise ModelError("a merge makes one file", "--type", "Merge into f16, then quantize that with --to")
+    required_matrix([type], None, "--type", "Merge into f16, then quantize that with --imatrix")
+    return type
+
+
+def _require_usable(options: argparse.Namespace, types: list[str], targets: list[Path]) -> ImportanceMatrix | None:
+    """Raises ModelError for what would end a conversion only after gigabytes; the importance matrix that was given."""
+    from convert.held_back import read_text
+    from convert.imatrix import required_matrix
+
+    for target in targets:
+        refuse_existing(target)
+    _require_places(targets)
+    if options.text:
+        read_text(options.text)
+    remedy = "Compute one (score-convert imatrix, from a GGUF of the base) and give it with --imatrix"
+    return required_matrix(types, options.imatrix, "--to", remedy)
+
+
 def _list_types() -> int:
-    from convert.quantize import TYPES
+    from convert.quantize_types import TYPES
 
     for name, type in TYPES.items():
         print(name, "needs an importance matrix" if type.needs_imatrix else "", sep="\t")
@@ -197,10 +245,10 @@ def _quantize(source: Path, target: Path, name: str, **how: Any) -> None:
         print(f"{target.name}: {made.summary}", file=sys.stderr)
 
 
-def _prove(files: list[Path], **what: Any) -> int:
-    from convert.proof import proof_path, prove, set_aside, table, write_proof
+def _prove(files: list[Path], **what: Any) -> Proof:
+    """The proof, shown before anything is done about it."""
+    from convert.proof import prove, table
 
-    _require_places(files)
     with progress("proving", "texts") as tell:
         proof = prove(
             outputs=files,
@@ -209,14 +257,26 @@ def _prove(files: list[Path], **what: Any) -> int:
             **what,
         )
     print(table(proof))
+    return proof
+
+
+def _keep_proof(proof: Proof, files: list[Path]) -> None:
+    """Gives the files that failed another name, and writes the proof beside each."""
+    from convert.proof import proof_path, set_aside, write_proof
+
     proof = set_aside(proof, files)
     for record in proof.outputs:
         if record.kept_as:
             print(f"score-convert: {record.name} failed, and is kept as {record.kept_as}", file=sys.stderr)
     for file in files:
         write_proof(proof_path(file), proof)
+
+
+def _print_proofs(files: list[Path]) -> None:
+    from convert.proof import proof_path
+
+    for file in files:
         print(proof_path(file))
-    return int(not proof.passed)
 
 
 def _require_places(files: Iterable[Path]) -> None:

@@ -10,6 +10,7 @@ from convert.text_proof import chat_template
 from convert.texts import PASSAGES, SOLUTIONS
 from score_local.errors import EngineError, ModelError
 
+LONGER = "Give a text of a few hundred words"
 LENGTH = 256  # tokens of a sequence at most
 SEQUENCES = 16  # of the user's text at most: with LENGTH, minutes for a 7B model on a few cores
 
@@ -25,8 +26,19 @@ def held_back_sequences(
     whole = _cut(vocabulary, text, longest - len(invocation)) if text else _ours(vocabulary)
     sequences = [_invoke(tokens[: longest - len(invocation)], invocation) for tokens in whole if len(tokens) > 1]
     if not sequences:
-        raise ModelError("holds no text to compare logits on", str(text), "Give a text of a few hundred words")
+        raise ModelError("holds no text to compare logits on", str(text), LONGER)
     return sequences
+
+
+def read_text(path: Path) -> str:
+    """Raises ModelError where it is no text in UTF-8, or holds none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"not a text in UTF-8: {error}", str(path), "Give a text file") from error
+    if not text.strip():
+        raise ModelError("holds no text to compare logits on", str(path), LONGER)
+    return text
 
 
 def _ours(vocabulary: Vocabulary) -> Iterator[list[int]]:
@@ -39,10 +51,7 @@ def _ours(vocabulary: Vocabulary) -> Iterator[list[int]]:
 
 
 def _cut(vocabulary: Vocabulary, text: Path, length: int) -> Iterator[list[int]]:
-    try:
-        tokens = vocabulary.prompt(text.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"not a text in UTF-8: {error}", str(text), "Give a text file") from error
+    tokens = vocabulary.prompt(read_text(text))
     for start in range(0, min(len(tokens), SEQUENCES * length), length):
         yield tokens[start : start + length]
 

@@ -7,7 +7,7 @@ tokens. `llama-quantize` reads the files written here, and `read_imatrix` those 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,13 +16,14 @@ from gguf import GGUFType, GGUFWriter, Keys
 from numpy.typing import NDArray
 
 from convert.partial import whole_file
+from convert.quantize_types import TYPES
 from convert.sources import InGGUF
 from score_local.errors import ModelError
 from score_local.gguf_file import GGUFHeader, read_header
-from score_local.gguf_types import Tensor
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 COMPUTE = "Compute one: score-convert imatrix"
+COMPUTE_AND_GIVE = "Compute one (score-convert imatrix) and give it with --imatrix"
 NOT_QUANTISED = ("_norm.weight", "ffn_gate_inp.weight")
 
 
@@ -51,28 +52,29 @@ class ImportanceMatrix(msgspec.Struct, frozen=True):
         """What quantising weighs the weights' columns with."""
         return {name: entry.mean() for name, entry in self.entries.items()}
 
-    def require_fits(self, model: GGUFHeader, where: str) -> None:
-        """Raises ModelError where the weights of `model` are not those of the matrix, or have other widths."""
-        for name in layer_weights(model):
-            inputs, found = _inputs(model.tensors[name]), self.entries.get(name)
+    def require_fits(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+        """Raises ModelError where a model's weights are not those of the matrix, or have other widths. `shapes` are of
+        its tensors, the width first, as in a GGUF."""
+        for name in layer_weights(shapes):
+            width, _, *matrices = shapes[name]
+            inputs, found = width * math.prod(matrices), self.entries.get(name)
             if found is None or found.sums.size != inputs:
                 here = f"{found.sums.size} values" if found else "nothing"
                 what = f"it is of another model: {here} for {name}, which has {inputs} inputs"
                 raise ModelError(what, where, COMPUTE)
 
 
-def layer_weights(model: GGUFHeader) -> Iterator[str]:
+def layer_weights(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     """The weights of the layers that llama.cpp quantises."""
-    for name, tensor in model.tensors.items():
-        is_matrix = len(tensor.shape) > 1 and name.endswith(".weight")
+    for name, shape in shapes.items():
+        is_matrix = len(shape) > 1 and name.endswith(".weight")
         if is_matrix and name.startswith("blk.") and not name.endswith(NOT_QUANTISED):
             yield name
 
 
-def _inputs(weight: Tensor) -> int:
-    """Inputs of a weight, or of all matrices in a stack."""
-    width, _, *matrices = weight.shape
-    return width * math.prod(matrices)
+def shapes_of(model: GGUFHeader) -> dict[str, tuple[int, ...]]:
+    """Of a model's tensors."""
+    return {name: tensor.shape for name, tensor in model.tensors.items()}
 
 
 def compute_imatrix(
@@ -114,7 +116,7 @@ def _entry(sums: NDArray[np.float64], count: int) -> Entry:
 
 
 def _require_complete(sums: Mapping[str, object], model: GGUFHeader) -> None:
-    unused = [name for name in layer_weights(model) if name not in sums]
+    unused = [name for name in layer_weights(shapes_of(model)) if name not in sums]
     if unused:
         what = f"{len(unused)} weights are never used, the first is {unused[0]}"
         raise ModelError(what, str(model.path), "Compute the importance matrix with llama.cpp's llama-imatrix")
@@ -159,6 +161,19 @@ def read_imatrix(path: Path) -> ImportanceMatrix:
         chunk_size=int(header.metadata.get(Keys.IMatrix.CHUNK_SIZE, 0)),
         datasets=tuple(header.metadata.get(Keys.IMatrix.DATASETS, ())),
     )
+
+
+def required_matrix(
+    types: Iterable[str], imatrix: Path | None, where: str, remedy: str = COMPUTE_AND_GIVE
+) -> ImportanceMatrix | None:
+    """The importance matrix that is given. Raises ModelError where it cannot be read, and where none is given and one
+    of the types needs it."""
+    if imatrix:
+        return read_imatrix(imatrix)
+    for type in types:
+        if TYPES[type].needs_imatrix:
+            raise ModelError(f"{type} needs an importance matrix", where, remedy)
+    return None
 
 
 def _read_entry(header: GGUFHeader, name: str) -> Entry:

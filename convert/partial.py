@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,32 @@ def whole_file(target: Path) -> Iterator[Path]:
         yield part
         os.replace(part, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ModelError("the disk is full", str(target), "Make room, or give another place with --out") from error
-        raise ModelError(f"cannot be written: {error.strerror or error}", str(target), "Check the place") from error
+        raise _unwritable(target, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """A folder beside `target` for what has yet to become it. It goes away when the block ends, with all that is still
+    in it; only a killed process leaves one, named `<target>.part-...`. Raises ModelError where it cannot be made."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=f"{target.name}{SUFFIX}-", dir=target.absolute().parent)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    with made as folder:
+        yield Path(folder)
+
+
+def move_files(folder: Path, out: Path) -> None:
+    """Moves all files of a scratch folder into `out`, the models last: a model never lies there without its proof.
+    Raises ModelError."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".gguf"):
+        try:
+            os.replace(path, out / path.name)
+        except OSError as error:
+            raise _unwritable(out / path.name, error) from error
 
 
 def refuse_existing(target: Path) -> None:
@@ -48,3 +70,9 @@ def require_room(target: Path, size: int) -> None:
     if size > free:
         what = f"needs {size:,} bytes, and {free:,} are free"
         raise ModelError(what, str(target), "Make room, or give another place with --out")
+
+
+def _unwritable(target: Path, error: OSError) -> ModelError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ModelError("the disk is full", str(target), "Make room, or give another place with --out")
+    return ModelError(f"cannot be written: {error.strerror or error}", str(target), "Check the place")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from convert.imatrix import ImportanceMatrix, read_imatrix
+from convert.imatrix import ImportanceMatrix, required_matrix, shapes_of
 from convert.partial import require_room, whole_file
 from convert.quantize_process import Began, Ended, Fallback, Job, Sized, quantising
 from convert.quantize_types import (
@@ -130,13 +130,10 @@ def _override(header: GGUFHeader, tensor: str, type: str | None) -> int | None:
 
 
 def _with_imatrix(job: Job, header: GGUFHeader, imatrix: Path | None, type: str) -> Job:
-    if imatrix is None:
-        if TYPES[type].needs_imatrix:
-            remedy = "Compute one (score-convert imatrix) and give it with --imatrix"
-            raise ModelError(f"{type} needs an importance matrix", str(header.path), remedy)
+    matrix = required_matrix([type], imatrix, str(header.path))
+    if matrix is None or imatrix is None:
         return job
-    matrix = read_imatrix(imatrix)
-    matrix.require_fits(header, str(imatrix))
+    matrix.require_fits(shapes_of(header), str(imatrix))
     return msgspec.structs.replace(job, imatrix=matrix.means(), metadata=_told_of(matrix, imatrix))
 
 

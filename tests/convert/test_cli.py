@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from convert import logit_findings, proof
+from convert import commands, logit_findings, proof
 from convert.cli import main
+from convert.imatrix import ImportanceMatrix, write_imatrix
 from score_local.catalog import load_catalog
+from score_local.errors import ModelError
 from score_local.gguf_file import read_header
 from tests.convert.conftest import TinyBase
 
@@ -37,6 +39,11 @@ def base(tiny_base: TinyBase) -> Path:
 @pytest.fixture
 def adapter(base: Path, tmp_path: Path) -> Path:
     return tiny_adapter(base, tmp_path / "refiner", target_modules=ALL)
+
+
+@pytest.fixture
+def no_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "merge_into", lambda *_: pytest.fail("the merge was begun"))
 
 
 def convert(*arguments: object) -> int:
@@ -115,9 +122,9 @@ def test_step_by_step(base: Path, adapter: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_merging_straight_into_a_small_type(base: Path, adapter: Path, tmp_path: Path) -> None:
-    assert convert("merge", adapter, "--base", base, "--type", "q8_0", "--out", "small.gguf") == 0
-    assert read_header(Path("small.gguf")).quantisation == "Q8_0"
-    assert not list(tmp_path.glob(".merge-*"))
+    assert convert("merge", adapter, "--base", base, "--type", "q8_0", "--out", "new/small.gguf") == 0
+    assert read_header(Path("new/small.gguf")).quantisation == "Q8_0"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["small.gguf"]
 
 
 @pytest.mark.parametrize("way", ["merge", "lora"])
@@ -132,6 +139,7 @@ def test_tokens_added_in_training_are_refused(
     assert not list(Path().glob("*.gguf*"))
 
 
+@pytest.mark.usefixtures("no_merge")
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -140,17 +148,45 @@ def test_tokens_added_in_training_are_refused(
         (["merge", "ADAPTER", "--base", "BASE", "--type", "q9"], "no such type: q9"),
         (["merge", "ADAPTER", "--base", "BASE", "--donor", "none.gguf"], "none.gguf: cannot be read"),
         (["merge", "ADAPTER", "--base", "BASE", "--llama-cpp", "."], "has no convert_hf_to_gguf.py"),
+        (["merge", "ADAPTER", "--base", "BASE", "--type", "iq2_xxs"], "Merge into f16, then quantize that with --imat"),
+        (["merge", "ADAPTER", "--base", "BASE", "--type", "q8_0,q4_0"], "--type: a merge makes one file"),
+        (["merge", "ADAPTER", "--base", "BASE", "--type", "q8_0", "--out", "closed/x.gguf"], "cannot be written"),
+        (["all", "ADAPTER", "--base", "BASE", "--to", ","], "no such type: ,"),
+        (["all", "ADAPTER", "--base", "BASE", "--to", "q8_0,iq2_xxs"], "iq2_xxs needs an importance matrix. Compute"),
+        (["all", "ADAPTER", "--base", "BASE", "--imatrix", "none"], "none: cannot be read"),
+        (["all", "ADAPTER", "--base", "BASE", "--imatrix", "OTHER"], "it is of another model"),
+        (["all", "ADAPTER", "--base", "BASE", "--text", "none.txt"], "none.txt: not a text in UTF-8"),
+        (["all", "ADAPTER", "--base", "BASE", "--text", "closed"], "closed: holds no text"),
         (["quantize", "none.gguf", "--to", "q8_0"], "none.gguf"),
+        (["quantize", "none.gguf", "--to", "q8_0,iq2_xxs"], "iq2_xxs needs an importance matrix"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_mistakes_are_one_line_before_anything_is_merged(
     arguments: list[str], told: str, base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = {"BASE": str(base), "ADAPTER": str(adapter)}
+    Path("closed").touch()  # no folder, and no text
+    write_imatrix(ImportanceMatrix({}, 1, 512, ()), Path("other"), "qwen2")
+    places = {"BASE": str(base), "ADAPTER": str(adapter), "OTHER": "other"}
     assert convert(*(places.get(argument, argument) for argument in arguments)) == 2
     error = capsys.readouterr().err.splitlines()
     assert told in error[-1] and error[-1].startswith("score-convert: ")
-    assert not list(Path().glob("*.gguf*"))
+    assert not list(Path().glob("**/*.gguf*"))
+
+
+@pytest.mark.parametrize("step", ["_quantize", "_prove", "_keep_proof"])
+def test_what_fails_after_the_merge_blocks_no_second_try(
+    step: str, base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ModelError("something went wrong")
+
+    command = ("all", adapter, "--base", base, "--to", "q8_0", "--out", "out", "--keep-f16")
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, step, fail)
+        assert convert(*command) == 2
+    assert not list(Path("out").iterdir())
+    assert convert(*command) == 0
+    assert {path.name for path in Path("out").glob("*.gguf")} == {"refiner-q8_0.gguf", "refiner-f16.gguf"}
 
 
 def test_what_exists_is_not_overwritten(base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from convert.imatrix import (
     compute_imatrix,
     layer_weights,
     read_imatrix,
+    shapes_of,
     write_imatrix,
 )
 from score_local.errors import ModelError
@@ -122,7 +123,7 @@ def test_every_weight_has_the_sums_that_numpy_computes(model: Path, text: Path) 
         for name, inputs in inputs_of_weights(random_weights(SHAPE), sequence):
             expected[name] = expected.get(name, 0) + (inputs**2).sum(axis=0)
     found = compute(model, text)
-    assert found.entries.keys() == expected.keys() == set(layer_weights(read_header(model)))
+    assert found.entries.keys() == expected.keys() == set(layer_weights(shapes_of(read_header(model))))
     for name, entry in found.entries.items():
         assert entry.counts.tolist() == [3 * CHUNK]
         # The first layer's inputs are exact; behind them lie keys and values that were kept in 16 bits.
@@ -260,11 +261,11 @@ def test_files_that_are_no_importance_matrix(
 
 def test_a_matrix_of_another_model_does_not_fit(tmp_path: Path, model: Path, text: Path) -> None:
     matrix = compute(model, text, chunks=1)
-    matrix.require_fits(read_header(model), "matrix.gguf")
+    matrix.require_fits(shapes_of(read_header(model)), "matrix.gguf")
     for other in (Shape(width=256, layers=2), Shape(width=64, layers=3)):
         header = read_header(write_model(tmp_path / f"{other.width}-{other.layers}.gguf", other))
         with pytest.raises(ModelError, match="of another model"):
-            matrix.require_fits(header, "matrix.gguf")
+            matrix.require_fits(shapes_of(header), "matrix.gguf")
 
 
 # -- the evaluation callback ----------------------------------------------------------------------------------------

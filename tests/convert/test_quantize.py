@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 from convert import quantize_process
 from convert.comparison import compare
 from convert.held_back import held_back_sequences
-from convert.imatrix import Entry, ImportanceMatrix, compute_imatrix, layer_weights, read_imatrix, write_imatrix
+from convert.imatrix import (
+    Entry,
+    ImportanceMatrix,
+    compute_imatrix,
+    layer_weights,
+    read_imatrix,
+    shapes_of,
+    write_imatrix,
+)
 from convert.logits import Vocabulary, llama_logits
 from convert.quantize import Quantised, quantize
 from convert.quantize_process import Began, Ended, Event, Fallback, Job, LogReader, Sized, run
@@ -57,7 +65,7 @@ def matrix_of(model: Path, target: Path) -> Path:
             10 ** random.uniform(0, 2, (1, header.tensors[name].shape[0])).astype(np.float32),
             np.array([10], dtype=np.float32),
         )
-        for name in layer_weights(header)
+        for name in layer_weights(shapes_of(header))
     }
     write_imatrix(ImportanceMatrix(entries, 4, 512, ("some text.txt",)), target, header.architecture)
     return target

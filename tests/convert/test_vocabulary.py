@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from convert.vocabulary import pre_tokenizer, read_vocabulary
+from convert.vocabulary import pre_tokenizer, read_vocabulary, token_texts
 from score_local.errors import ModelError
 
 pytest.importorskip("torch")
@@ -32,6 +32,13 @@ def test_llama_cpp_gives_the_same_ids(kind: str, tiny_base: TinyBase, tmp_path: 
     with Vocabulary(tmp_path / "vocabulary.gguf") as ours:
         for text in TRICKY:
             assert ours.tokenize(text, True) == theirs.encode(text, add_special_tokens=False).ids, text
+
+
+def test_the_texts_of_the_tokens(tmp_path: Path) -> None:
+    table = {"model": {"vocab": {"a": 0}}, "added_tokens": [{"content": "<new>", "id": 1}]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(table))
+    assert token_texts(tmp_path / "tokenizer.json") == {"a", "<new>"}
+    assert token_texts(tmp_path / "none.json") == set()
 
 
 def table(**stages: Any) -> dict[str, Any]:
