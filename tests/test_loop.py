@@ -99,7 +99,12 @@ REFINEMENTS: list[tuple[str, Finish, str | None, str]] = [
     ("Critique: \\boxed{18} is wrong.\nCorrected solution: The answer is 24.", "stop", "24", "18 is what is rejected"),
     ("Critique: \\boxed{18} is wrong.\nCorrected solution: 4 x 6", "length", None, "cut off before its answer"),
     ("Critique: \\boxed{18} is wrong.\n**Corrected Solution**: 4 x 6", "length", None, "in bold and capitals, too"),
-    ("Critique: \\boxed{18} is wrong.\n\nCORRECTED SOLUTION : The answer is 24.", "stop", "24", "however it is written"),
+    (
+        "Critique: \\boxed{18} is wrong.\n\nCORRECTED SOLUTION : The answer is 24.",
+        "stop",
+        "24",
+        "however it is written",
+    ),
     ("Critique: \\boxed{18} is wrong, for step 1", "length", None, "cut off in the critique"),
     ("**Critique:** the answer is 18, which", "loop", None, "or stopped in it"),
     ("Step 1: 4 x 6 = 24\n\\boxed{24}", "stop", "24", "without the marker all of it is the solution"),
