@@ -76,7 +76,9 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_merge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _command(commands, "merge", "adapter and base into one GGUF")
     _add_adapter(command)
-    command.add_argument("--type", default="f16", metavar="T", help="f16, bf16, f32, or any that quantize knows (f16)")
+    command.add_argument(
+        "--type", default="f16", metavar="T", help="f16, bf16, f32, or any that needs no importance matrix (f16)"
+    )
     command.add_argument("--out", type=Path, metavar="FILE", help="default: <adapter>-<type>.gguf")
 
 
