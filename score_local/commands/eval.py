@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from score_local.commands.eval_fit import fit
 from score_local.commands.eval_report import setup_of, write_report
 from score_local.commands.eval_work import REPLIES, Contender, Traces, Work
-from score_local.errors import InputError, RunError
+from score_local.errors import InputError, PolicyError, RunError
 from score_local.evaluate import compare
 from score_local.evaluate.calibrate import Choices
 from score_local.evaluate.calibration_rows import to_report_on
 from score_local.evaluate.datasets import located, read_dataset
-from score_local.evaluate.policy_sets import policies_of
+from score_local.evaluate.policy_sets import policies_of, shipped
 from score_local.evaluate.report import PolicyRun, read_report, report_of, summary_of
 from score_local.problem import Problem
 from score_local.runs import write_run
@@ -32,7 +32,8 @@ EVERY_POLICY = "*"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit codes: 0 done, 1 done but some attempts failed, 2 some lines could not be read, 130 interrupted."""
+    """Exit codes: 0 done, 1 done but attempts failed or policies were left out, 2 some lines could not be read, 130
+    interrupted."""
     if options.compare:
         print(_comparison(*options.compare), end="")
         return 0
@@ -43,11 +44,12 @@ def run(options: argparse.Namespace) -> int:
     (problems, faults), out = _problems(options), Path(options.out)
     _require_new(out, options.resume)
     to_fit = [one for one in policies if one.fitted]
-    reported = [one for one in problems if not to_fit or to_report_on(one.id, options.fit_on)]
     with closing(Work(options, out)) as work:
         plain = [work.contender(one.name, one.policy) for one in policies if not one.fitted]
         fitted = fit(work, to_fit, problems, Choices(options.fit_on), out / "calibrations")
         contenders = [*plain, *fitted.contenders]
+        _tell_left_out(fitted.left_out, contenders)
+        reported = [one for one in problems if not fitted.fits or to_report_on(one.id, options.fit_on)]
         traces = work.run(contenders, reported)
     for contender in contenders:
         _write_run(out, contender, traces[contender.name])
@@ -58,11 +60,20 @@ def run(options: argparse.Namespace) -> int:
     }
     print(write_report(out, report_of(setup, fitted.fits, reported, runs)), end="")
     print(f"report: {out}", file=sys.stderr)
-    return max(_failed(traces), 2 * (faults > 0))
+    return max(_failed(traces), len(fitted.left_out) > 0, 2 * (faults > 0))
 
 
 def _comparison(a: str, b: str) -> str:
     return compare.text(read_report(Path(a)), read_report(Path(b)), (a, b))
+
+
+def _tell_left_out(left_out: Mapping[str, RunError], contenders: Sequence[Contender]) -> None:
+    """Which policies could not be fitted, and why; raises the first reason where no other is left."""
+    if left_out and not contenders:
+        raise next(iter(left_out.values()))
+    for told in dict.fromkeys(map(str, left_out.values())):
+        names = ", ".join(name for name, error in left_out.items() if str(error) == told)
+        print(f"score-local: {names}: left out: {told}", file=sys.stderr)
 
 
 def _failed(traces: Traces) -> int:
@@ -74,7 +85,10 @@ def _failed(traces: Traces) -> int:
 
 
 def _names(flag: str | None) -> list[str]:
-    return [name.strip() for name in (flag or EVERY_POLICY).split(",") if name.strip()]
+    names = [name.strip() for name in (EVERY_POLICY if flag is None else flag).split(",") if name.strip()]
+    if not names:
+        raise PolicyError("no policy is named", "--policies", f"Choose from: {', '.join(shipped())}")
+    return names
 
 
 def _problems(options: argparse.Namespace) -> tuple[list[Problem], int]:

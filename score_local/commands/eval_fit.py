@@ -17,6 +17,7 @@ from score_local.errors import RunError
 from score_local.evaluate import calibration_plots, calibration_report, calibration_tables
 from score_local.evaluate.calibrate import Choices, calibrate
 from score_local.evaluate.calibration_file import origin_of, write_calibration
+from score_local.evaluate.calibration_rows import require_problems, to_fit_on
 from score_local.evaluate.policy_sets import NamedPolicy
 from score_local.evaluate.report import Fit
 from score_local.policy import Policy
@@ -27,31 +28,41 @@ from score_local.verifiers.calibration import Calibration
 
 
 class Fitted(NamedTuple):
-    """Policies with their calibrations; what each calibration is worth, by its name; and for each policy the traces
-    that it was fitted from, with every gate open, of all problems."""
+    """Policies with their calibrations; what each calibration is worth, by its name; for each policy the traces that it
+    was fitted from, with every gate open, of all problems; and why a policy could not be fitted."""
 
     contenders: list[Contender]
     fits: dict[str, Fit]
     opened: dict[str, list[Trace]]
+    left_out: dict[str, RunError]
 
 
 def fit(
     work: Work, policies: Sequence[NamedPolicy], problems: Sequence[Problem], choices: Choices, folder: Path
 ) -> Fitted:
-    """The calibrations are also written into `folder`. Raises RunError where there is too little to fit on."""
+    """The calibrations are also written into `folder`. Nothing is asked where the problems are too few in any case."""
     sources = {_key(one): work.contender(one.name, one.source) for one in reversed(policies)}
     if not sources:
-        return Fitted([], {}, {})
+        return Fitted([], {}, {}, {})
+    try:
+        require_problems(sum(to_fit_on(one.id, choices.fit_on) for one in problems), "the fitted policies")
+    except RunError as error:
+        return Fitted([], {}, {}, {one.name: error for one in policies})
     traces = work.run(list(sources.values()), problems)
     folder.mkdir(exist_ok=True)
-    fitted, fits = {}, {}
+    fitted, fits, left_out = {}, {}, {}
     for key, contender in sources.items():
-        calibration, report = _calibrated(contender, traces[contender.name], choices)
+        try:
+            calibration, report = _calibrated(contender, traces[contender.name], choices)
+        except RunError as error:
+            left_out |= {one.name: error for one in policies if _key(one) == key}
+            continue
         fitted[key] = folder / f"{contender.name}.toml", calibration
         _write(*fitted[key], report)
         fits[contender.name] = _fit(calibration, report)
-    contenders = [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in policies]
-    return Fitted(contenders, fits, {one.name: traces[sources[_key(one)].name] for one in policies})
+    whole = [one for one in policies if one.name not in left_out]
+    contenders = [work.contender(one.name, _trusting(one.policy, *fitted[_key(one)])) for one in whole]
+    return Fitted(contenders, fits, {one.name: traces[sources[_key(one)].name] for one in whole}, left_out)
 
 
 def _key(policy: NamedPolicy) -> bytes:

@@ -94,6 +94,15 @@ def signals_of(rows: Sequence[Row], wanted: Sequence[str] | None, where: str) ->
     return tuple(chosen if wanted is not None else sorted(chosen, key=lambda name: _cost(rows, name)))
 
 
+def require_problems(count: int, where: str) -> None:
+    """Raises RunError where so few problems are fitted on that no model could solve enough of them."""
+    if count < 2 * LEAST_PER_CLASS:
+        what = (
+            f"a calibration needs at least {LEAST_PER_CLASS} right and {LEAST_PER_CLASS} incorrect first solutions to "
+        )
+        raise RunError(f"{what}fit on, and there are {count} problems to fit on", where, "Evaluate more problems")
+
+
 def require_enough(rows: Sequence[Row], signals: Sequence[str], where: str) -> None:
     """Raises RunError where there is too little of one class to learn from, naming the number that is needed."""
     least = max(LEAST_PER_CLASS, LEAST_PER_SIGNAL * len(signals))

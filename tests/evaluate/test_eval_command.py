@@ -108,6 +108,8 @@ REFUSED = [
     ),
     (("one-class.jsonl", "--out", "out", "--policies", "refine-self-fitted"), "With one class|needs at least 10 right"),
     (("sums.jsonl", "--out", "sums.jsonl", "--policies", "solve"), "cannot be written"),
+    (("sums.jsonl", "--out", "out", "--policies", ","), "no policy is named.*majority-1"),
+    (("sums.jsonl", "--out", "out", "--policies", ""), "no policy is named"),
 ]
 
 
@@ -272,6 +274,22 @@ def test_the_report_is_data_and_the_rest_is_talk(
     report = json.loads(Path("out/report.json").read_text())
     assert [result["name"] for result in report["results"]] == ["solve", "refine-self", "majority-2"]
     assert len(report["problems"]) == 20 and report["setup"]["model"]["name"] == "model.gguf"
+
+
+@pytest.mark.parametrize(("limit", "asked"), [("30", 30), ("160", 160)])
+def test_policies_that_cannot_be_fitted_are_left_out_and_the_others_reported(
+    opened: list[ScriptedEngine], capsys: pytest.CaptureFixture[str], limit: str, asked: int
+) -> None:
+    """30 problems are too few for any model, so nothing is asked for them; of 160 that are all wrong that shows later."""
+    lines = [json.loads(line) for line in Path("sums.jsonl").read_text().splitlines()]
+    Path("wrong.jsonl").write_text("".join(json.dumps(line | {"answer": "-1"}) + "\n" for line in lines))
+    policies = "solve,refine-self-fitted,refine-calibrated"
+    assert run("wrong.jsonl", "--out", "out", "--limit", limit, "--policies", policies) == 1
+    told = capsys.readouterr().err
+    assert re.search(r"refine-self-fitted.*left out: .*needs at least", told) and "refine-calibrated" in told
+    assert len(read_traces(Path("out/runs/solve"))) == asked, "nothing was fitted on the other half"
+    assert sorted(path.name for path in Path("out/runs").iterdir()) == ["solve"]
+    assert {request.phase for request in opened[0].requests} == {"solve"} or limit == "160"
 
 
 @pytest.mark.usefixtures("opened")
