@@ -50,7 +50,7 @@ def fit(
         return Fitted([], {}, {}, {one.name: error for one in policies})
     traces = work.run(list(sources.values()), problems)
     folder.mkdir(exist_ok=True)
-    fitted, fits, left_out = {}, {}, {}
+    fitted, fits, left_out = {}, {}, dict[str, RunError]()
     for key, contender in sources.items():
         try:
             calibration, report = _calibrated(contender, traces[contender.name], choices)

@@ -97,10 +97,9 @@ def signals_of(rows: Sequence[Row], wanted: Sequence[str] | None, where: str) ->
 def require_problems(count: int, where: str) -> None:
     """Raises RunError where so few problems are fitted on that no model could solve enough of them."""
     if count < 2 * LEAST_PER_CLASS:
-        what = (
-            f"a calibration needs at least {LEAST_PER_CLASS} right and {LEAST_PER_CLASS} incorrect first solutions to "
-        )
-        raise RunError(f"{what}fit on, and there are {count} problems to fit on", where, "Evaluate more problems")
+        least = f"at least {LEAST_PER_CLASS} right and {LEAST_PER_CLASS} incorrect first solutions"
+        what = f"a calibration needs {least}, and there are {count} problems to fit on"
+        raise RunError(what, where, "Evaluate more problems")
 
 
 def require_enough(rows: Sequence[Row], signals: Sequence[str], where: str) -> None:

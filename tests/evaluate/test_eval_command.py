@@ -280,7 +280,7 @@ def test_the_report_is_data_and_the_rest_is_talk(
 def test_policies_that_cannot_be_fitted_are_left_out_and_the_others_reported(
     opened: list[ScriptedEngine], capsys: pytest.CaptureFixture[str], limit: str, asked: int
 ) -> None:
-    """30 problems are too few for any model, so nothing is asked for them; of 160 that are all wrong that shows later."""
+    """30 problems are too few for any model, so nothing is asked for them; 160 that are all wrong show it later."""
     lines = [json.loads(line) for line in Path("sums.jsonl").read_text().splitlines()]
     Path("wrong.jsonl").write_text("".join(json.dumps(line | {"answer": "-1"}) + "\n" for line in lines))
     policies = "solve,refine-self-fitted,refine-calibrated"
