@@ -27,7 +27,9 @@ HIDDEN, INNER, HEADS, HEADS_KV, VOCABULARY, RANK = 3584, 18944, 28, 4, 152064, 1
 
 
 def run(folder: Path | None, layers: int) -> int:
-    """Prints the figures; 0 where both targets are reached, else 1."""
+    """Prints the figures; 0 where both targets are reached, else 1. Raises ModelError."""
+    if folder is not None and not folder.is_dir():
+        raise ModelError("no such folder", str(folder), "Make it, or give another place with --dir")
     with tempfile.TemporaryDirectory(prefix="score-convert-bench-", dir=folder) as scratch:
         base, adapter = write_model(Path(scratch) / "base", layers), write_adapter(Path(scratch) / "adapter", layers)
         weights = base / "model.safetensors"

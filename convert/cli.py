@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from score_local import __version__
 from score_local.errors import EngineError, UserError
+from score_local.flags import positive
 
 EPILOG = """a whole conversion:
   score-convert check adapters/refiner --base Qwen2.5-0.5B-Instruct
@@ -46,6 +48,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "score-convert") ->
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; nothing half-written was kept", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -106,7 +111,7 @@ def _add_imatrix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("file", type=Path, help="the GGUF to run")
     command.add_argument("text", type=Path, help="a text like that which the model will read and write")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: <file>.imatrix.gguf")
-    command.add_argument("--chunks", type=int, metavar="N", help="only the first N chunks of 512 tokens")
+    command.add_argument("--chunks", type=positive, metavar="N", help="only the first N chunks of 512 tokens")
     _add_threads(command)
 
 
@@ -136,7 +141,7 @@ def _add_all(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _command(commands, "bench", "memory and speed of merging a 7B-shaped model of random weights")
     command.add_argument("--dir", type=Path, metavar="DIR", help="where 32 GB are free (default: the temporary folder)")
-    command.add_argument("--layers", type=int, default=28, metavar="N", help="fewer make it smaller (28)")
+    command.add_argument("--layers", type=positive, default=28, metavar="N", help="fewer make it smaller (28)")
 
 
 def _command(
@@ -156,7 +161,7 @@ def _add_adapter(command: argparse.ArgumentParser) -> None:
 
 
 def _add_threads(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--threads", type=int, metavar="N", help="default: the physical cores")
+    command.add_argument("--threads", type=positive, metavar="N", help="default: the physical cores")
 
 
 if __name__ == "__main__":

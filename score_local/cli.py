@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from score_local import __version__
 from score_local.errors import UserError
-from score_local.flags import positive, probability
+from score_local.flags import natural, positive, probability
 
 EPILOG = """examples:
   score-local solve "A box holds 12 eggs. How many eggs do 7 boxes hold?"
@@ -243,7 +243,7 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
     group.add_argument("--rounds", type=positive, metavar="N", help="rounds of refinement")
     group.add_argument("--samples", type=positive, metavar="K", help="samples of the consistency verifier")
     group.add_argument("--max-tokens", type=positive, metavar="T", help="longest solution")
-    group.add_argument("--seed", type=int, metavar="N", help="seed of all sampling")
+    group.add_argument("--seed", type=natural, metavar="N", help="seed of all sampling")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from score_local.flags import positive
+from score_local.flags import natural, positive
 
 STAGES = ("sample", "label", "pair", "critique", "rules", "prompt", "export")
 ENGINES = ("llama", "transformers", "openai")
@@ -41,18 +41,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--samples", type=int, metavar="N", help="solutions a question (10)")
-    group.add_argument("--pairs", type=int, metavar="N", help="pairs of a wrong and a right solution a question (4)")
+    group.add_argument("--samples", type=positive, metavar="N", help="solutions a question (10)")
+    group.add_argument("--pairs", type=positive, metavar="N", help="pairs of a wrong and a right one a question (4)")
     group.add_argument(
         "--feedback-on",
         choices=["first", "every"],
         help="the first wrong step, named to the model (default: small models need it), or every step, as SCORE has it",
     )
     group.add_argument("--temperature", type=float, metavar="T", help="of the samples (0.7)")
-    group.add_argument("--max-tokens", type=int, metavar="T", help="longest sample (512)")
-    group.add_argument("--seed", type=int, metavar="N", help="seed of all sampling (0)")
+    group.add_argument("--max-tokens", type=positive, metavar="T", help="longest sample (512)")
+    group.add_argument("--seed", type=natural, metavar="N", help="seed of all sampling (0)")
     group.add_argument("--dev-share", type=float, metavar="P", help="share of the questions in the dev split (0.1)")
-    group.add_argument("--solutions", type=int, metavar="N", help="examples for the solver a question (4)")
+    group.add_argument("--solutions", type=positive, metavar="N", help="examples for the solver a question (4)")
 
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:

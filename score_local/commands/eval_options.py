@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from score_local.flags import positive
+from score_local.flags import natural, positive
 
 ON_HUB = ("gsm8k", "math", "svamp", "mawps", "commonsense_qa", "riddle_sense", "qasc")
 FIT_ON = ("half", "other-half")
@@ -41,7 +41,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default="half",
         help="the problems that calibrations are fitted on; the others are reported on (half)",
     )
-    command.add_argument("--seed", type=int, metavar="N", help="seed of all sampling, in every policy")
+    command.add_argument("--seed", type=natural, metavar="N", help="seed of all sampling, in every policy")
     command.add_argument("--resume", action="store_true", help="go on from the replies that DIR holds")
     command.add_argument("--compare", nargs=2, metavar=("A", "B"), help="set two reports side by side")
     group = command.add_argument_group("model and engine")

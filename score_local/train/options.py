@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from score_local.flags import positive
+from score_local.flags import natural, positive
 
 ROLES = ("refiner", "verifier", "solver")
 
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--kind", choices=["lora", "alora"], help="what kind of adapter (alora)")
     group.add_argument("--epochs", type=positive, metavar="N", help="how often every example is seen")
     group.add_argument("--limit", type=positive, metavar="N", help="only N of the training examples")
-    group.add_argument("--seed", type=int, metavar="N", help="of the order of the examples, and of all chance")
+    group.add_argument("--seed", type=natural, metavar="N", help="of the order of the examples, and of all chance")
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any key, such as optimiser.learning_rate=2e-4"
     )

@@ -143,6 +143,7 @@ def test_tokens_added_in_training_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["bench", "--dir", "nowhere"], "nowhere: no such folder"),
         (["merge", "nowhere", "--base", "BASE"], "nowhere: no adapter: it has no adapter_config.json"),
         (["merge", "ADAPTER", "--base", "nowhere"], "nowhere: no such base model"),
         (["merge", "ADAPTER", "--base", "BASE", "--type", "q9"], "no such type: q9"),
