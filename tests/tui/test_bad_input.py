@@ -220,6 +220,21 @@ def test_a_cut_off_turn_is_opened_as_what_it_is(tmp_path: Path) -> None:
     chat(tmp_path, act)
 
 
+def test_a_text_is_shown_although_nobody_told_its_size(tmp_path: Path) -> None:
+    class Untold(Prose):
+        def on_resize(self, event: events.Resize | None = None) -> None:
+            assert event
+            event.prevent_default()
+
+    async def act(app: Chat) -> None:
+        prose = Untold()
+        await app.screen.query_one("#thread").mount(prose)
+        prose.become("one\n\ntwo")
+        await app.until(lambda: "one" in app.text and "two" in app.text)
+
+    chat(tmp_path, act)
+
+
 # -- in a terminal of its own ---------------------------------------------------------------------------------------
 
 

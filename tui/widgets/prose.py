@@ -84,6 +84,9 @@ class Prose(Settled):
     # -- drawing ----------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
         if self.content_size.width != self._width:
             self._width = self.content_size.width
             self._draw_again()
@@ -127,6 +130,8 @@ class Prose(Settled):
         return Renderer(self.app.console, self._width, styles, dark, self.source, formulas)
 
     def render_lines(self, crop: Region) -> list[Strip]:
+        if self.content_size.width != self._width:  # Textual tells a widget no size that came while others scrolled
+            self.call_later(self._fit)
         style = self.rich_style
         if style != self._style:
             self._style = style
