@@ -6,14 +6,14 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from score_local.errors import InputError, RunError
-from score_local.runs import write_whole
+from score_local.runs import LOCK, MANIFEST, SUMMARY, TRACES, write_whole
 from score_local.trace import Trace
 
 STDOUT = "-"
@@ -54,21 +54,40 @@ def write_answers(path: str, rows: Iterable[AnswerRow], run: str = "", stdout: B
         raise RunError(error.what, path, _what_next(run)) from error
 
 
-def check_writable(path: str) -> None:
-    """Raises RunError where `write_answers` could not write: to be called before any model work."""
+def check_writable(path: str, run: Path | None = None, problems: str = STDOUT) -> None:
+    """Raises RunError where `write_answers` could not write, or would write over a file of the folder `run` or over
+    the file of `problems`: to be called before any work."""
     if path == STDOUT:
         return
     _encoder(path)
+    kept = {run / name: "the run's own file" for name in (MANIFEST, TRACES, SUMMARY, LOCK)} if run else {}
+    if problems != STDOUT:
+        kept[Path(problems)] = "the problem file"
+    check_place(path, kept, "--output")
+
+
+def check_place(path: str, kept: Mapping[Path, str], flag: str) -> None:
+    """Raises RunError where no file can be written, or it would replace one of `kept`, which says what each is."""
     target = os.path.realpath(path)
+    for file, what in kept.items():
+        if _same_file(target, file):
+            raise RunError(f"is {what}, which would be lost", path, f"Give {flag} another name")
     folder = os.path.dirname(target)
     if os.path.isdir(target):
-        raise RunError("is a folder", path, "Give --output a file name that ends in .jsonl or .csv")
+        raise RunError("is a folder", path, f"Give {flag} the name of a file in it")
     if os.path.exists(target) and not os.path.isfile(target):
-        raise RunError("is not a regular file", path, "Choose another --output, or - for stdout")
+        raise RunError("is not a regular file", path, f"Choose another {flag}")
     if not os.path.isdir(folder):
-        raise RunError("its folder does not exist", path, "Make the folder first, or choose another --output")
+        raise RunError("its folder does not exist", path, f"Make the folder first, or choose another {flag}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise RunError("its folder cannot be written", path, "Choose another --output")
+        raise RunError("its folder cannot be written", path, f"Choose another {flag}")
+
+
+def _same_file(target: str, other: Path) -> bool:
+    """Also where a file system takes two spellings for one, or has two links to it."""
+    if os.path.exists(target) and other.exists():
+        return os.path.samefile(target, other)
+    return target == os.path.realpath(other)
 
 
 def _row(trace: Trace) -> AnswerRow:

@@ -123,8 +123,8 @@ EXTENSION = "answers are written as .jsonl or .csv"
 REFUSED = [
     ("a.txt", EXTENSION, "Give --output one of these, or -"),
     ("", EXTENSION, "Give --output one of these, or -"),
-    ("folder.csv", "is a folder", "Give --output a file name that ends in .jsonl or .csv"),
-    ("pipe.csv", "is not a regular file", "Choose another --output, or - for stdout"),
+    ("folder.csv", "is a folder", "Give --output the name of a file in it"),
+    ("pipe.csv", "is not a regular file", "Choose another --output"),
     ("none/a.csv", "its folder does not exist", "Make the folder first, or choose another --output"),
 ]
 
@@ -137,6 +137,33 @@ def test_what_cannot_be_written_is_refused_beforehand(name: str, what: str, next
     with pytest.raises(RunError) as caught:
         check_writable(path)
     assert str(caught.value) == f"{path}: {what}. {next_}"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("problems.jsonl", "the problem file"),
+        ("run/../problems.jsonl", "the problem file"),
+        ("link.jsonl", "the problem file"),
+        ("run/traces.jsonl", "the run's own file"),
+        ("manifest.csv", "the run's own file"),
+        ("new/traces.jsonl", None),
+        ("run/answers.jsonl", None),
+        ("run/problems.jsonl", None),
+    ],
+)
+def test_nothing_that_is_needed_is_written_over(name: str, what: str | None, tmp_path: Path) -> None:
+    (tmp_path / "problems.jsonl").touch()
+    (tmp_path / "link.jsonl").symlink_to("problems.jsonl")
+    (tmp_path / "manifest.csv").symlink_to("run/manifest.json")  # where no run is yet
+    for folder in ("run", "new"):
+        (tmp_path / folder).mkdir()
+    path, problems = str(tmp_path / name), str(tmp_path / "problems.jsonl")
+    if not what:
+        return check_writable(path, tmp_path / "run", problems)
+    with pytest.raises(RunError) as caught:
+        check_writable(path, tmp_path / "run", problems)
+    assert str(caught.value) == f"{path}: is {what}, which would be lost. Give --output another name"
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,13 +27,13 @@ from score_local.trace import Trace
 
 def run(options: argparse.Namespace) -> int:
     """Everything that can be refused is refused before the model is loaded."""
+    folder = Path(options.run or f"runs/{'stdin' if options.file == '-' else Path(options.file).stem}")
     if options.output:
-        answer_files.check_writable(options.output)
+        answer_files.check_writable(options.output, folder, options.file)
     file = read_problems(options.file)
     _tell_faults(file.faults)
     problems = file.problems[: options.limit]
     setting = setup.setting_of(options)
-    folder = Path(options.run or f"runs/{'stdin' if options.file == '-' else Path(options.file).stem}")
     with start_run(folder, setting.manifest, resume=options.resume, accept_changes=options.accept_changes) as run_:
         todo = run_.todo(problems)
         _tell_plan(len(problems), len(todo), setting.model, folder)

@@ -22,7 +22,7 @@ from score_local.verifiers.combine import combined
 def run(options: argparse.Namespace) -> int:
     folder = Path(options.run)
     if options.output:
-        answer_files.check_writable(options.output)
+        answer_files.check_writable(options.output, folder)
     policy = read_manifest(folder).policy
     chosen = _chosen(options.verifiers, policy.verify.verifiers)
     if chosen and policy.verify.calibration:
@@ -31,17 +31,24 @@ def run(options: argparse.Namespace) -> int:
     traces = [decide(trace, options.threshold) for trace in believed]
     _require_refinements(traces, folder)
     summary = summarize(traces, threshold=options.threshold, wall_seconds=sum(trace.wall for trace in traces))
-    name = f"summary-{options.threshold:.2f}" + "".join(f"-{verifier}" for verifier in chosen)
-    write_whole(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    report = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+    write_whole(folder / _summary_name(options.threshold, chosen), report)
     if options.output:
         rows = answer_files.answer_rows([trace.id for trace in traces], traces)
-        answer_files.write_answers(options.output, rows, str(folder))
+        answer_files.write_answers(options.output, rows)
     talk = sys.stderr if options.output == "-" else sys.stdout
     if options.markdown:
         print(tables.markdown(summary), file=talk)
     else:
         tables.render(summary, talk, plain=not talk.isatty())
     return 0
+
+
+def _summary_name(threshold: float, verifiers: Sequence[str]) -> str:
+    """A file for each threshold and choice of verifiers: two decimals, and more where they are needed."""
+    rounded = f"{threshold:.2f}"
+    digits = rounded if float(rounded) == threshold else repr(threshold)
+    return f"summary-{'-'.join([digits, *verifiers])}.json"
 
 
 def _chosen(flag: str | None, spoke: Sequence[str]) -> tuple[str, ...]:

@@ -151,6 +151,42 @@ def test_rethreshold_decides_again_without_the_model(
     assert "'oracle' did not speak" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*BATCH, "--resume", "--output", "./problems.jsonl"),
+        (*BATCH, "--resume", "--output", "run/traces.jsonl"),
+        ("rethreshold", "run", "--threshold", "1", "--output", "run/traces.jsonl"),
+        ("rethreshold", "run", "--threshold", "1", "--output", "link.csv"),
+    ],
+)
+def test_answers_are_written_over_nothing_that_is_needed(
+    arguments: tuple[str, ...], engine: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BATCH, "--limit", "1") == 0
+    Path("link.csv").symlink_to("run/summary.json")
+    before = {path: path.read_bytes() for path in (Path("problems.jsonl"), *Path("run").iterdir())}
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    assert {path: path.read_bytes() for path in (Path("problems.jsonl"), *Path("run").iterdir())} == before
+    assert "which would be lost. Give --output another name" in capsys.readouterr().err
+    assert len(engine) == 1, "no work was done"
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("threshold", "name"),
+    [("0.5", "0.50"), ("1", "1.00"), ("0.7", "0.70"), ("0.701", "0.701"), ("0.704", "0.704"), ("0.00001", "1e-05")],
+)
+def test_every_threshold_has_a_summary_of_its_own(threshold: str, name: str) -> None:
+    assert run(*BATCH, "--refine", "always") == 0
+    before = set(Path("run").iterdir())
+    assert run("rethreshold", "run", "--threshold", threshold) == 0
+    assert run("rethreshold", "run", "--threshold", threshold, "--verifiers", "self") == 0
+    made = {path.name for path in set(Path("run").iterdir()) - before}
+    assert made == {f"summary-{name}.json", f"summary-{name}-self.json"}
+
+
 @pytest.mark.usefixtures("engine")
 def test_rethreshold_refuses_what_was_never_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BATCH, "--threshold", "0.99") == 0
