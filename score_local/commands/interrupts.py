@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+STOPPING = "finishing what runs; Ctrl-C again cancels it"
+
 
 @dataclass
 class Interrupts:
@@ -18,14 +20,15 @@ class Interrupts:
 
 
 @contextmanager
-def interrupts(stop: Callable[[], None], abort: Callable[[], None]) -> Iterator[Interrupts]:
-    """While in the context, the first SIGINT (or SIGTERM) calls `stop`, the second `abort`. Main thread only."""
+def interrupts(stop: Callable[[], None], abort: Callable[[], None], told: str = STOPPING) -> Iterator[Interrupts]:
+    """While in the context, the first SIGINT (or SIGTERM) says `told` and calls `stop`, the second calls `abort`. Main
+    thread only."""
     seen = Interrupts()
 
     def handle(number: int, frame: FrameType | None) -> None:
         seen.count += 1
         if seen.count == 1:
-            print("score-local: finishing what runs; Ctrl-C again cancels it", file=sys.stderr, flush=True)
+            print(f"score-local: {told}", file=sys.stderr, flush=True)
             stop()
         else:
             abort()

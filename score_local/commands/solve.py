@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         closing(setup.engine_of(options, setting, parallel)) as engine,
     ):
         scheduler: Scheduler[Trace] = Scheduler(engine, _show, helpers)
-        with interrupts(scheduler.abort, scheduler.abort):
+        with interrupts(scheduler.abort, scheduler.abort, "cancelled"):
             ended = list(scheduler.run([(problem.id, attempt(problem, setting.policy, setting.trust))]))
     if not ended:
         return 130
@@ -35,16 +35,34 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _problem(options: argparse.Namespace) -> Problem:
-    question = (sys.stdin.read() if options.question == "-" else options.question).strip()
+    question = _question(options.question).strip()
     if not question:
         raise InputError("the question is empty", "QUESTION", 'For example: score-local solve "What is 12 x 7?"')
-    choices = tuple(options.choice)
+    choices = tuple(_argument(choice, "--choice") for choice in options.choice)
     if len(choices) == 1 or len(choices) > len(CHOICE_LETTERS):
         raise InputError(f"{len(choices)} choices", "--choice", f"Give from 2 to {len(CHOICE_LETTERS)}")
     kind: AnswerKind = options.kind or ("choice" if choices else "number")
     if (kind == "choice") != bool(choices):
         raise InputError("a choice question needs --choice, and no other takes it", "--kind", "Give both or neither")
-    return Problem("question", question, options.answer, choices, kind)
+    gold = options.answer and _argument(options.answer, "--answer")
+    return Problem("question", question, gold, choices, kind)
+
+
+def _question(text: str) -> str:
+    return _text(sys.stdin.buffer.read(), "stdin") if text == "-" else _argument(text, "QUESTION")
+
+
+def _argument(text: str, where: str) -> str:
+    return _text(text.encode("utf-8", "surrogateescape"), where)  # as Python spells bytes that it could not read
+
+
+def _text(raw: bytes, where: str) -> str:
+    """Without a byte-order mark. Raises InputError."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}"
+        raise InputError(what, where, "Give it as UTF-8 text") from error
 
 
 def _show(event: Event) -> None:

@@ -243,6 +243,37 @@ def test_solve_prints_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_solve_reads_stdin(start: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    question = io.TextIOWrapper(io.BytesIO(start + "Wie groß ist 3 + 3?\n".encode()), "ascii")
+    monkeypatch.setattr(sys, "stdin", question)
+    assert run("solve", "-", "--verifiers", "self", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["question"] == "Wie groß ist 3 + 3?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (("-",), "stdin"),
+        (("a\udcff?",), "QUESTION"),
+        (("a?", "--choice", "a", "--choice", "a\udcff"), "--choice"),
+        (("a?", "--answer", "a\udcff"), "--answer"),
+    ],
+)
+def test_solve_refuses_what_is_not_utf8(
+    arguments: tuple[str, ...],
+    where: str,
+    engine: list[ScriptedEngine],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff?"), "utf-8"))
+    assert run("solve", *arguments) == 2 and engine == []
+    told = f"score-local: {where}: not UTF-8: byte 0xff at offset 1. Give it as UTF-8 text\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -102,6 +102,18 @@ def test_two_interrupts_cancel_what_runs(start: Callable[..., subprocess.Popen[s
     assert "Traceback" not in told and ids(tmp_path / "run") == []
 
 
+def test_an_interrupted_solve_says_that_it_is_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    solve = ["solve", "question", "--verifiers", "arithmetic"]
+    command = [sys.executable, "-c", SCORE_LOCAL, str(tmp_path / "model.gguf"), "0.5", *solve]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr and process.stderr.readline() == "-- Solution --\n"
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=10)
+    assert process.returncode == 130 and out == ""
+    assert told.endswith("score-local: cancelled\n") and "finishing" not in told
+
+
 def test_a_second_process_is_refused(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     first = start(200)
     wait_for_traces(tmp_path / "run", 1)
