@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from statistics import median
@@ -13,15 +14,23 @@ from typing import Any
 import msgspec
 
 from score_local import bench
+from score_local.answer_files import check_place
 from score_local.commands import setup
 from score_local.engine.llama import physical_cores
-from score_local.problem_files import read_problems
+from score_local.problem import Problem
+from score_local.problem_files import ProblemFile, read_problems
 from score_local.runs import write_whole
 
 SEQUENCES = (1, 4, 8, 16, 32)
 
 
 def run(options: argparse.Namespace) -> int:
+    """Everything that can be refused is refused before minutes of measuring. Exit codes: 0 done, 1 above the memory
+    that is allowed, 2 some lines of the problem file could not be read."""
+    if options.json:
+        kept = {Path(options.problems): "the problem file"} if options.problems else {}
+        check_place(options.json, kept, "--json")
+    file = ProblemFile(()) if options.skip_loop else _read(options.problems)
     model = setup.model_of(options)
     figures: dict[str, Any] = {"model": model.name, "machine": _machine(options.threads)}
     print(f"{model.name} on {figures['machine']}")
@@ -31,10 +40,19 @@ def run(options: argparse.Namespace) -> int:
         figures["neighbour"] = _neighbour(model, options)
     figures["memory"] = memory = _memory(model, options)
     if not options.skip_loop:
-        figures["problems"] = _loop(model, options)
+        figures["problems"] = _loop(model, options, file.problems[: options.limit])
     if options.json:
         write_whole(Path(options.json), msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
-    return int(memory.peak > memory.allowed)
+    return 2 if file.faults else int(memory.peak > memory.allowed)
+
+
+def _read(path: str | None) -> ProblemFile:
+    """The problems (None: those that ship), its faulty lines told. Raises InputError."""
+    sample = resources.files("score_local.samples") / "problems.jsonl"
+    file = read_problems(path or str(sample))
+    for fault in file.faults:
+        print(f"score-local: {fault}", file=sys.stderr)
+    return file
 
 
 def _machine(threads: int | None) -> str:
@@ -77,9 +95,7 @@ def _memory(model: Path, options: argparse.Namespace) -> bench.Memory:
     return found
 
 
-def _loop(model: Path, options: argparse.Namespace) -> dict[str, bench.Solved]:
-    sample = resources.files("score_local.samples") / "problems.jsonl"
-    problems = read_problems(options.problems or str(sample)).problems[: options.limit]
+def _loop(model: Path, options: argparse.Namespace, problems: Sequence[Problem]) -> dict[str, bench.Solved]:
     print(f"\n{len(problems)} problems, greedy: {options.parallel} sequences, and llama_cpp.Llama one by one")
     if len(problems) < options.parallel:
         print(f"note: fewer problems than sequences ({options.parallel})", file=sys.stderr)

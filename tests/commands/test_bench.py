@@ -1,0 +1,78 @@
+"""`score-local bench` with figures in place of measurements: what it refuses beforehand, what it hands on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from score_local import bench, cli
+from score_local.commands import setup
+from score_local.problem import Problem
+
+SOLVED = bench.Solved(problems=2, seconds=1.0, generated=10, correct=1, peak_memory=2**20)
+SHORT = ("--skip-sweep",)
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Sequence[Problem]]:
+    """The problems that were measured with; the first figure, of memory, adds nothing."""
+    found: list[Sequence[Problem]] = []
+
+    def memory(*_: object) -> bench.Memory:
+        found.append(())
+        return bench.Memory(peak=1, allowed=2)
+
+    def compare(_: Path, problems: Sequence[Problem], *__: object) -> tuple[bench.Solved, bench.Solved]:
+        found[-1] = problems
+        return SOLVED, SOLVED
+
+    monkeypatch.setattr(setup, "model_of", lambda _: tmp_path / "model.gguf")
+    monkeypatch.setattr(bench, "apart", memory)
+    monkeypatch.setattr(bench, "compare", compare)
+    monkeypatch.chdir(tmp_path)
+    Path("problems.jsonl").write_text('{"id": "a", "question": "2 + 2?"}\n{"id": "b", "question": "3 + 3?"}\n')
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--problems", "none.jsonl"), "none.jsonl: there is no such file"),
+        (("--json", "none/a.json"), "none/a.json: its folder does not exist"),
+        (("--json", "."), ".: is a folder"),
+        (("--problems", "problems.jsonl", "--json", "problems.jsonl"), "is the problem file, which would be lost"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_measured(
+    flags: tuple[str, ...], told: str, measured: list[Sequence[Problem]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("problems.jsonl").read_bytes()
+    assert cli.main(["bench", *SHORT, *flags]) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err and captured.out == "" and measured == []
+    assert Path("problems.jsonl").read_bytes() == before
+
+
+def test_a_faulty_line_is_told_and_the_others_are_measured_with(
+    measured: list[Sequence[Problem]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("problems.jsonl").open("a") as file:
+        file.write("{broken\n")
+    assert cli.main(["bench", *SHORT, "--problems", "problems.jsonl", "--json", "a.json"]) == 2
+    assert "problems.jsonl:3: " in capsys.readouterr().err
+    assert [problem.id for problem in measured[0]] == ["a", "b"]
+    assert json.loads(Path("a.json").read_text())["problems"]["engine"]["correct"] == 1
+
+
+def test_the_shipped_problems_up_to_the_limit(measured: list[Sequence[Problem]]) -> None:
+    assert cli.main(["bench", *SHORT]) == 0
+    assert cli.main(["bench", *SHORT, "--limit", "1"]) == 0
+    assert len(measured[0]) > 1 and measured[1] == measured[0][:1]
+
+
+def test_without_the_loop_no_problem_is_read(measured: list[Sequence[Problem]]) -> None:
+    assert cli.main(["bench", *SHORT, "--skip-loop", "--problems", "none.jsonl"]) == 0
+    assert measured == [()]
