@@ -13,6 +13,10 @@ from pathlib import Path
 
 from score_local.errors import RunError
 
+ROOM = "Make room or choose another place"
+AGAIN = f"{ROOM}, then give the command again, with --resume if it takes that"
+GO_ON = f"{ROOM}, then go on with --resume"  # every command that appends has it
+
 
 class AppendOnly:
     """A file of lines that this process continues. Close it, or use it as a context manager."""
@@ -30,7 +34,7 @@ class AppendOnly:
         except OSError as error:
             with suppress(OSError):  # what cannot be taken back now is when the file is continued
                 os.ftruncate(self._file.fileno(), start)
-            raise write_error(self.path, error) from error
+            raise write_error(self.path, error, GO_ON) from error
 
     def close(self) -> None:
         self._file.close()
@@ -52,9 +56,8 @@ def whole_lines(path: Path) -> list[bytes]:
         raise RunError(error.strerror or str(error), str(path)) from error
 
 
-def write_error(path: Path, error: OSError) -> RunError:
-    what = f"cannot be written: {error.strerror or error}"
-    return RunError(what, str(path), "Make room or choose another place, then go on with --resume")
+def write_error(path: Path, error: OSError, next_: str = AGAIN) -> RunError:
+    return RunError(f"cannot be written: {error.strerror or error}", str(path), next_)
 
 
 def _open_for_appending(path: Path) -> FileIO:
@@ -67,7 +70,7 @@ def _open_for_appending(path: Path) -> FileIO:
         file.seek(whole)
         return file
     except OSError as error:
-        raise write_error(path, error) from error
+        raise write_error(path, error, GO_ON) from error
 
 
 def _write_all(file: FileIO, content: bytes) -> None:

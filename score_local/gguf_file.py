@@ -18,7 +18,7 @@ from score_local.gguf_types import ARRAY, SCALARS, TEXT, U32, U64, Tensor
 
 MAGIC = b"GGUF"
 LONG_ARRAY = 1024  # longer arrays are vocabularies and merges, of no use here
-NEXT = "Fetch or copy it again; score-local models list shows what is known"
+NEXT = "Fetch or copy it again, or name another file"  # a model, an adapter or an importance matrix
 
 
 class GGUFHeader(msgspec.Struct, frozen=True):

@@ -308,9 +308,8 @@ def _load(path: Path) -> Any:
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), llama_cpp.llama_model_default_params())
     if not model:
-        raise ModelError(
-            "llama.cpp cannot load it: damaged, cut short, or no GGUF", str(path), "Try: score-local models check"
-        )
+        what = "llama.cpp cannot load it: damaged, cut short, or no GGUF"
+        raise ModelError(what, str(path), f"Try: score-local models check {path}")
     return model
 
 

@@ -188,6 +188,23 @@ def test_every_threshold_has_a_summary_of_its_own(threshold: str, name: str) -> 
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("output", "in_the_way", "next_"),
+    [
+        ((), "run/summary-0.50.json", "Make room or choose another place, then give the command again"),
+        (("--output", "a.csv"), "a.csv.part", "Run again with another --output\n"),
+    ],
+)
+def test_rethreshold_advises_no_flag_that_it_has_not(
+    output: tuple[str, ...], in_the_way: str, next_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BATCH, "--refine", "always") == 0
+    Path(in_the_way).mkdir()
+    assert run("rethreshold", "run", "--threshold", "0.5", *output) == 2
+    assert f"cannot be written: Is a directory. {next_}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("engine")
 def test_rethreshold_refuses_what_was_never_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BATCH, "--threshold", "0.99") == 0
     assert run("rethreshold", "run", "--threshold", "0.5") == 2
