@@ -5,10 +5,11 @@ A policy is a small TOML file; every key has a default, unknown keys and values 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -23,7 +24,9 @@ else:
 
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Weight = Annotated[float, msgspec.Meta(ge=0.0)]
+Temperature = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]  # bounded, as all numbers: JSON has no infinity
+Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
+Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
 VerifierName = Literal["self", "consistency", "arithmetic", "program", "model", "oracle"]
 DEFAULT_THRESHOLD = 0.5
 
@@ -31,7 +34,7 @@ DEFAULT_THRESHOLD = 0.5
 class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the tokens of one phase are chosen."""
 
-    temperature: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    temperature: Temperature = 0.0
     top_k: Annotated[int, msgspec.Meta(ge=0)] = 100
     top_p: Probability = 0.95
     min_p: Probability = 0.0
@@ -46,7 +49,7 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Drawn(Tokens, frozen=True, forbid_unknown_fields=True):
     """The same for samples, which must differ: SCORE collects at 0.7; at run time 0.5 costs a small model less."""
 
-    temperature: Annotated[float, msgspec.Meta(ge=0.0)] = 0.5
+    temperature: Temperature = 0.5
 
 
 class Written(Tokens, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +120,7 @@ class Judge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str | None = None
     key_variable: str = "SCORE_LOCAL_API_KEY"
     parallel: Positive = 4
-    seconds: Annotated[float, msgspec.Meta(gt=0)] = 120.0
+    seconds: Seconds = 120.0
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,15 +150,35 @@ def load_policy(path: Path | None, overrides: Mapping[str, Any] | None = None, s
     """Reads a policy file (None: all defaults) and lays `overrides`, dotted keys such as `verify.threshold`, over it.
 
     `shipped` is the policy file that comes with the model: a section of it (verify, adapters, ...) holds where the
-    user's file has none. Raises PolicyError naming the key.
+    user's file has none. Raises PolicyError naming the key, and the file or the flag that it is of.
     """
     table = (_read(shipped) if shipped else {}) | (_read(path) if path else {})
-    for key, value in (overrides or {}).items():
+    policy = _policy(table, str(path or shipped or "policy"))
+    if not overrides:
+        return policy
+    for key, value in overrides.items():
         _set(table, key.split("."), value)
+    return _policy(table)
+
+
+def refusal(error: msgspec.ValidationError, type_: type[msgspec.Struct], where: str = "") -> PolicyError:
+    """What is wrong with a table for `type_`: the known keys only where one is unknown. No `where`: a flag is to blame,
+    and named by its key."""
+    known = f"Known keys: {', '.join(_known_keys(type_))}" if "unknown field" in str(error) else "Mend it"
+    return PolicyError(str(error), where or f"flag {key_in(error)}".rstrip(), known)
+
+
+def key_in(error: msgspec.ValidationError) -> str:
+    """The dotted key that an error is about, such as `verify.threshold`; "" where it is the whole table."""
+    found = re.search(r"\$\.([\w.]+)", str(error))
+    return found[1] if found else ""
+
+
+def _policy(table: dict[str, Any], where: str = "") -> Policy:
     try:
         return msgspec.convert(table, type=Policy, strict=True)
     except msgspec.ValidationError as error:
-        raise PolicyError(str(error), str(path or "policy"), f"Known keys: {', '.join(_known_keys())}") from error
+        raise refusal(error, Policy, where) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -186,7 +209,7 @@ def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         section = table.get(key, {})
         if not isinstance(section, dict):
-            return  # the file is refused for it
+            return  # two overrides that do not go together: the table is refused for it
         table[key] = dict(section)
         table = table[key]
     table[keys[-1]] = value
@@ -194,9 +217,15 @@ def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:
         table.pop("calibration", None)  # it was fitted for others
 
 
-def _known_keys(struct: type[msgspec.Struct] = Policy, prefix: str = "") -> list[str]:
+def _known_keys(struct: type[msgspec.Struct], prefix: str = "") -> list[str]:
     names: list[str] = []
     for field in msgspec.structs.fields(struct):
-        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
-        names += _known_keys(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
+        section = _section(field.type)
+        names += _known_keys(section, f"{prefix}{field.name}.") if section else [prefix + field.name]
     return names
+
+
+def _section(type_: Any) -> type[msgspec.Struct] | None:
+    """The struct that a field holds, or may hold."""
+    structs = (one for one in (type_, *get_args(type_)) if isinstance(one, type) and issubclass(one, msgspec.Struct))
+    return next(structs, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,13 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
         ("[solve]\nmax_tokens = true", r"solve\.max_tokens"),
         ('[adapters]\njudge = "x"', r"judge"),
         ("seed = -1", r">= 0.*seed"),
+        ('[judge]\nmodle = "m"', r"unknown field `modle`.*judge.*Known keys: .*judge\.model, judge\.url"),
+        ("[judge]\nseconds = 9", r"missing required field `model`.*judge.*Mend it"),
+        ('[judge]\nmodel = "m"\nseconds = inf', r"<= 86400\.0.*judge\.seconds"),
+        ('[judge]\nmodel = "m"\nseconds = nan', r"> 0\.0.*judge\.seconds"),
+        ("[solve]\ntemperature = inf", r"<= 100\.0.*solve\.temperature"),
+        ("[verify.sampling]\ntemperature = nan", r">= 0\.0.*verify\.sampling\.temperature"),
+        ("[vote]\nprogram = inf", r"<= 1000000\.0.*vote\.program"),
         ("seed = ", r"not a TOML file.*Mend that line"),
     ],
 )
@@ -43,6 +51,31 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, told: str
     with pytest.raises(PolicyError, match=told) as caught:
         load_policy(file)
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
+    assert ("Known keys" in str(caught.value)) == ("unknown field" in str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"refine.rounds": 9}, r"^flag refine\.rounds: Expected `int` <= 8.*\. Mend it$"),
+        ({"seed": -1}, r"^flag seed: Expected `int` >= 0.*\. Mend it$"),
+        ({"method": "guess", "seed": 1}, r"^flag method: .*'guess'.*\. Mend it$"),
+        ({"verify.verifiers": ["self", "gpt4"]}, r"^flag verify\.verifiers: .*'gpt4'.*\. Mend it$"),
+        ({"adapters.judge": "x.gguf"}, r"^flag adapters: .*'judge'.*\. Mend it$"),
+    ],
+)
+def test_a_wrong_flag_is_not_laid_to_the_file(tmp_path: Path, overrides: dict[str, Any], told: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("seed = 3\n[refine]\nrounds = 2\n")
+    with pytest.raises(PolicyError, match=told):
+        load_policy(file, overrides)
+
+
+def test_what_is_wrong_in_the_file_is_not_laid_to_a_flag(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("seed = -3\n")
+    with pytest.raises(PolicyError, match=r"p\.toml: .*seed"):
+        load_policy(file, {"refine.rounds": 2})
 
 
 def test_a_flag_of_a_section_that_is_none_does_not_hide_the_mistake(tmp_path: Path) -> None:

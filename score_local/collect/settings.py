@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from score_local.errors import PolicyError
-from score_local.policy import Positive, Probability, Tokens
+from score_local.policy import Positive, Probability, Tokens, key_in
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -67,5 +67,5 @@ def _converted(fields: dict[str, Any], type_: type[T]) -> T:
     try:
         return msgspec.convert(fields, type=type_)
     except msgspec.ValidationError as error:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
-        raise PolicyError(str(error), "collect", f"Check {flags}") from error
+        flag = key_in(error).rpartition(".")[2].replace("_", "-")  # each is called as the key that it sets
+        raise PolicyError(str(error), "collect", f"Check --{flag}") from error

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from score_local.errors import PolicyError
-from score_local.policy import Positive, Probability
+from score_local.policy import Positive, Probability, refusal
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,7 +21,9 @@ else:
     import tomli as tomllib
 
 Role = Literal["solver", "verifier", "refiner"]
-NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Rate = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]  # bounded, as all numbers: JSON has no infinity
+Decay = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Norm = Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -39,12 +41,12 @@ class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """AdamW. The rate rises over the share `warmup` of the steps, then falls as a cosine to 0; `batch` samples a step;
     `clip` is the largest norm of a gradient."""
 
-    learning_rate: Annotated[float, msgspec.Meta(gt=0.0)] = 1e-4
+    learning_rate: Rate = 1e-4
     epochs: Positive = 3
     batch: Positive = 32
     warmup: Probability = 0.05
-    weight_decay: NotNegative = 0.0
-    clip: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+    weight_decay: Decay = 0.0
+    clip: Norm = 1.0
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,26 +86,31 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load_recipe(role: Role, path: Path | None, overrides: dict[str, Any]) -> Recipe:
     """A recipe file (None: the one that ships for the role), with `overrides`, dotted keys such as
-    `optimiser.epochs`, laid over it. Raises PolicyError naming the key."""
-    where = str(path) if path else f"the recipe of the {role}"
+    `optimiser.epochs`, laid over it. Raises PolicyError naming the key, and the file or the flag that it is of."""
     table = _read(path) if path else tomllib.loads(_shipped(role))
+    _recipe(table, str(path) if path else f"the recipe of the {role}")
     for key, value in overrides.items():
-        _set(table, key.split("."), value, where)
-    try:
-        return msgspec.convert(table, type=Recipe)
-    except msgspec.ValidationError as error:
-        raise PolicyError(str(error), where, f"Known keys: {', '.join(_known_keys(Recipe))}") from error
+        _set(table, key.split("."), value)
+    return _recipe(table)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """`optimiser.epochs=2` as (key, value), the value in TOML's spelling. Raises PolicyError."""
+    """`optimiser.epochs=2` as (key, value), the value in TOML's spelling; what TOML does not know is a text, so that
+    none needs quotes within the shell's. Raises PolicyError."""
     key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise PolicyError(f"{text!r} is not KEY=VALUE", "--set", "Try: --set optimiser.epochs=2")
     try:
-        if not equals:
-            raise ValueError("no = in it")
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except ValueError as error:  # TOMLDecodeError is one
-        raise PolicyError(f"{text!r} is not KEY=VALUE: {error}", "--set", "Try: --set optimiser.epochs=2") from error
+    except ValueError:  # TOMLDecodeError is one
+        return key.strip(), value.strip()
+
+
+def _recipe(table: dict[str, Any], where: str = "") -> Recipe:
+    try:
+        return msgspec.convert(table, type=Recipe)
+    except msgspec.ValidationError as error:
+        raise refusal(error, Recipe, where) from error
 
 
 def _shipped(role: Role) -> str:
@@ -120,17 +127,9 @@ def _read(path: Path) -> dict[str, Any]:
     return table
 
 
-def _set(table: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise PolicyError(f"{key!r} is no table", where, f"Known keys: {', '.join(_known_keys(Recipe))}")
+            raise PolicyError(f"{key!r} is no table", f"flag {'.'.join(keys)}", f"Leave out what follows {key}")
     table[keys[-1]] = value
-
-
-def _known_keys(struct: type[msgspec.Struct], prefix: str = "") -> list[str]:
-    names: list[str] = []
-    for field in msgspec.structs.fields(struct):
-        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
-        names += _known_keys(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
-    return names

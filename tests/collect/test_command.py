@@ -342,11 +342,11 @@ def test_a_faulty_line_is_told_and_the_others_go_on(engines: Engines, capsys: py
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--samples", "0"), r"samples.*Check --samples"),
-        (("--dev-share", "2"), r"dev_share.*Check --dev-share"),
-        (("--temperature", "-1"), "temperature"),
-        (("--max-tokens", "0"), "max_tokens"),
-        (("--pairs", "0"), "pairs"),
+        (("--dev-share", "2"), r"dev_share`\. Check --dev-share$"),
+        (("--temperature", "-1"), r"temperature`\. Check --temperature$"),
+        (("--temperature", "inf"), r"<= 100.*temperature`\. Check --temperature$"),
+        (("--temperature", "nan"), r"temperature`\. Check --temperature$"),
+        (("--samples", "3", "--max-tokens", "9", "--temperature", "101"), r"temperature`\. Check --temperature$"),
     ],
 )
 def test_a_bad_setting_is_refused_before_all_else(engines: Engines, flags: tuple[str, ...], told: str) -> None:
