@@ -35,6 +35,7 @@ FLAGS = {
     "max_tokens": "solve.max_tokens",
     "seed": "seed",
 }
+GATED = ("refine", "refine-then-vote", "budget")  # the methods with a gate: what lies behind it may do harm
 
 
 def policy_of(options: argparse.Namespace, model: Path | None = None) -> Policy:
@@ -121,16 +122,26 @@ def trust_of(policy: Policy, adapters: Mapping[str, AdapterInfo]) -> Trust:
 
 
 def trusting(policy: Policy, trust: Trust) -> Policy:
-    """The policy with the threshold of what was learned, and without refinement where the safety rule forbids it."""
-    verify, refine = policy.verify, policy.refine
+    """The policy with the threshold of what was learned, and with its gate shut where the safety rule forbids it."""
+    verify = policy.verify
     alone = trust.verifier.threshold if verify.verifiers == ("self",) else None
     learned = trust.combined.threshold if trust.combined else alone
     if verify.threshold is None and learned is not None:
         verify = msgspec.structs.replace(verify, threshold=learned)
-    if trust.combined and not trust.combined.refine and refine.when == "gated":
-        print(f"score-local: {trust.combined.verdict}", file=sys.stderr)
-        refine = msgspec.structs.replace(refine, when="never")
-    return msgspec.structs.replace(policy, verify=verify, refine=refine)
+    policy = msgspec.structs.replace(policy, verify=verify)
+    if trust.combined is None or trust.combined.refine or policy.method not in GATED:
+        return policy
+    # Refinements for a threshold that is chosen later: such a run is how another calibration is fitted.
+    wanted = policy.method == "refine" and policy.refine.when == "always"
+    note = '; they are written all the same, as refine.when is "always"' if wanted else ""
+    print(f"score-local: {trust.combined.verdict}{note}", file=sys.stderr)
+    return policy if wanted else _shut(policy)
+
+
+def _shut(policy: Policy) -> Policy:
+    """The policy whose first solutions stand: behind its gate nothing is refined, and nothing is voted on."""
+    refine = msgspec.structs.replace(policy.refine, when="never")
+    return msgspec.structs.replace(policy, method="refine", refine=refine)
 
 
 def _tell_differences(calibration: Calibration, manifest: Manifest) -> None:

@@ -1,0 +1,62 @@
+"""What a calibration makes of a policy: its threshold, and a shut gate where the safety rule forbids an open one."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from score_local.commands.setup import trusting
+from score_local.evaluate.calibrate import calibrate
+from score_local.policy import Policy, Refine
+from score_local.trace import Method
+from score_local.verifiers.calibration import Calibration, Trust
+from tests.evaluate.calibrations import ORIGIN, traces
+
+
+@pytest.fixture(scope="module")
+def harmful() -> Calibration:
+    return calibrate(traces(600, cheap=0.0, dear=0.0, fixes=0.0, breaks=0.9), ORIGIN, "run")[0]
+
+
+def policy(method: Method, when: str) -> Policy:
+    return Policy(method=method, refine=Refine(when=when))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "when"),
+    [
+        ("refine", "gated"),
+        ("refine", "never"),
+        *((method, when) for method in ("refine-then-vote", "budget") for when in ("gated", "always", "never")),
+    ],
+)
+def test_where_the_gate_does_harm_it_is_shut_and_the_reason_told(
+    method: Method, when: str, harmful: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = trusting(policy(method, when), Trust(harmful))
+    assert (made.method, made.refine.when) == ("refine", "never")
+    assert made.verify.threshold == harmful.threshold
+    assert capsys.readouterr().err == f"score-local: {harmful.verdict}\n"
+
+
+def test_refinements_for_a_later_threshold_are_still_written(
+    harmful: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = trusting(policy("refine", "always"), Trust(harmful))
+    assert (made.method, made.refine.when) == ("refine", "always")
+    assert f'{harmful.verdict}; they are written all the same, as refine.when is "always"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["majority", "weighted-vote", "best-of-n"])
+def test_a_method_without_a_gate_is_left_alone(
+    method: Method, harmful: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trusting(policy(method, "never"), Trust(harmful)).method == method
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("when", ["gated", "always", "never"])
+def test_a_gate_that_does_no_harm_stays(when: str, harmful: Calibration, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = policy("refine-then-vote", when)
+    made = trusting(asked, Trust(msgspec.structs.replace(harmful, refine=True)))
+    assert (made.method, made.refine) == (asked.method, asked.refine) and capsys.readouterr().err == ""
