@@ -43,11 +43,19 @@ def calibrate(log_odds: Sequence[float], incorrect: Sequence[bool]) -> VerdictSc
     if labels.min() == labels.max():
         return VerdictScale(1.0, 0.0, 0.5, _accuracy(np.array(log_odds) >= 0, labels), len(labels))
     model = fit(np.array(log_odds)[:, None], labels, STRENGTH)
-    slope = max(float(model.weights[0]), SMALLEST_SLOPE)
-    scale = VerdictScale(1 / slope, model.bias, 0.5, 0.0, len(labels))
+    slope, bias = float(model.weights[0]), model.bias
+    if slope < SMALLEST_SLOPE:
+        slope, bias = SMALLEST_SLOPE, _bias_of_the_mean(log_odds, labels, SMALLEST_SLOPE)
+    scale = VerdictScale(1 / slope, bias, 0.5, 0.0, len(labels))
     ps = np.array([scale.p_incorrect(odds) for odds in log_odds])
     accuracy, negative = max((_accuracy(ps >= threshold, labels), -threshold) for threshold in thresholds())
     return msgspec.structs.replace(scale, threshold=-negative, accuracy=accuracy)
+
+
+def _bias_of_the_mean(log_odds: Sequence[float], labels: np.ndarray, slope: float) -> float:
+    """The bias with which the mean log-odds get the base rate: the fitted one belongs to the fitted slope."""
+    base_rate = labels.mean()
+    return float(np.log(base_rate / (1 - base_rate)) - slope * np.mean(log_odds))
 
 
 def _accuracy(doubted: np.ndarray, labels: np.ndarray) -> float:

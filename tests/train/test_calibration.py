@@ -33,6 +33,15 @@ def test_a_verifier_that_cries_wolf_gets_a_higher_threshold() -> None:
     assert scale.n == 45
 
 
+@pytest.mark.parametrize("shift", [-30.0, 0.0, 30.0])
+@pytest.mark.parametrize("base_rate", [0.25, 0.5, 0.8])
+def test_a_verifier_that_tells_the_contrary_says_the_base_rate(base_rate: float, shift: float) -> None:
+    incorrect = [i < 100 * base_rate for i in range(100)]
+    odds = [shift + (-8.0 if label else 8.0) + i % 3 for i, label in enumerate(incorrect)]
+    scale = calibrate(odds, incorrect)
+    assert [scale.p_incorrect(one) for one in odds] == pytest.approx([base_rate] * 100, abs=0.01)
+
+
 @pytest.mark.parametrize("incorrect", [True, False])
 def test_one_class_alone_calibrates_nothing(incorrect: bool) -> None:
     scale = calibrate([0.5, -0.2, 3.0], [incorrect] * 3)
