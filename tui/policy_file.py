@@ -121,10 +121,20 @@ def save_policy(path: Path, values: Mapping[str, Value], shipped: Path | None = 
 
 def _changes(before: Policy, values: Mapping[str, Value]) -> dict[str, Value]:
     """A calibration goes with the verifiers that it was fitted for."""
-    changed = {key: value for key, value in values.items() if value != value_of(before, key)}
+    asked = {key: _as_ordered(value, value_of(before, key)) for key, value in values.items()}
+    changed = {key: value for key, value in asked.items() if value != value_of(before, key)}
     if "verify.verifiers" in changed and before.verify.calibration:
         return {"verify.calibration": None, **changed}
     return changed
+
+
+def _as_ordered(names: Value, before: Value) -> Value:
+    """Names that were there keep their order, and new ones follow: the panel knows which are chosen, not in what order.
+    Anything else is as it was given."""
+    if not (isinstance(names, tuple) and isinstance(before, tuple)):
+        return names
+    kept = [name for name in before if name in names]
+    return (*kept, *(name for name in names if name not in before))
 
 
 def _drop_empty_judge(document: tomlkit.TOMLDocument) -> None:

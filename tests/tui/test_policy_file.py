@@ -52,6 +52,25 @@ def test_what_the_person_wrote_stays(tmp_path: Path) -> None:
     assert "threshold" not in text and load_policy(path).verify.verifiers == ("self", "program")
 
 
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        (("self", "arithmetic", "program"), None),
+        (("arithmetic", "program", "self"), None),
+        (("self", "consistency", "program"), ("program", "self", "consistency")),
+        (("arithmetic",), ("arithmetic",)),
+    ],
+)
+def test_which_verifiers_are_chosen_counts_and_not_in_what_order(
+    tmp_path: Path, asked: tuple[str, ...], written: tuple[str, ...] | None
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(before := '[verify]\nverifiers = ["program", "arithmetic", "self"]\n')
+    policy = save_policy(path, {"verify.verifiers": asked})
+    assert policy.verify.verifiers == (written or ("program", "arithmetic", "self"))
+    assert (path.read_text() == before) is (written is None)
+
+
 def test_what_ships_with_the_model_goes_on_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "trust_of", lambda policy, adapters: NOTHING_KNOWN)  # as if c.toml were there
     (tmp_path / "shipped").mkdir()

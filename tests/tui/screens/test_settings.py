@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, SelectionList, Switch
 
+from score_local import catalog_entries
 from score_local.policy import Policy, load_policy
 from tests.tui.host import STILL_OPEN, drive, services, until
 from tests.tui.snapshots import assert_looks_as_before, screen_text
@@ -60,6 +61,27 @@ def test_what_is_changed_is_saved_and_given_back(screen: SettingsScreen) -> None
     assert isinstance(policy, Policy) and policy == load_policy(Path("policy.toml"))
     assert (policy.verify.threshold, policy.thinking, policy.method) == (0.75, True, "majority")
     assert set(policy.verify.verifiers) == {"consistency", "arithmetic", "program"}
+
+
+@pytest.mark.parametrize("seed", ["", "7"], ids=["unchanged", "the seed"])
+def test_what_ships_with_the_model_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: str) -> None:
+    """Its verifiers stand in another order than the panel's."""
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path))
+    entry = catalog_entries.find_entry("qwen2.5-coder-0.5b")
+    entry.path.write_bytes(b"GGUF")
+    made = services(tmp_path)
+    made.model, made.policy = entry.path, made.policy_for(entry.path)
+    assert made.policy.verify.calibration, "it ships with one"
+    panel = SettingsScreen(made)
+
+    async def act(pilot: Pilot[None]) -> None:
+        if seed:
+            panel.query_one("#seed", Input).value = seed
+        await pilot.press("ctrl+s")
+
+    policy = drive(panel, act)
+    assert policy.verify == made.policy.verify
+    assert made.policy_path.read_text() == (f"seed = {seed}\n" if seed else "")
 
 
 @pytest.mark.parametrize(
