@@ -92,16 +92,27 @@ METHODS: Mapping[Method, Callable[[Case], Steps[Trace]]] = {
 
 
 def _refined(case: Case) -> Steps[tuple[Round, list[Candidate]]]:
-    """The verdict, and behind an open gate all that can vote already; nothing behind a shut one."""
-    round_, refined = yield from correct(case)
+    """The verdict, and behind an open gate all that can vote already; nothing behind a shut one.
+
+    What has no vote is neither written nor a candidate: an answer without weight would still be the first that spoke
+    among equals.
+    """
     policy = case.policy
+    round_, refined = yield from correct(case if policy.vote.refinement else _unrefined(case))
     if not opens(policy.verify.gate, round_.p_incorrect, case.attempt.answer) and policy.refine.when != "always":
         return round_, []
     vote, candidates = policy.vote, [_initial(case)]
     if refined:
         candidates.append(Candidate("refinement", refined.attempt.answer, vote.refinement))
-    candidates += [Candidate("program", answer, vote.program) for answer in stated_answers(case)]
+    if vote.program:
+        candidates += [Candidate("program", answer, vote.program) for answer in stated_answers(case)]
     return round_, candidates + _samples(case, 0, len(case.shared.samples))
+
+
+def _unrefined(case: Case) -> Case:
+    """The case under a policy that writes no refinement; what is drawn for it stays shared."""
+    refine = msgspec.structs.replace(case.policy.refine, when="never")
+    return dataclasses.replace(case, policy=msgspec.structs.replace(case.policy, refine=refine))
 
 
 def _drawn_until_settled(case: Case, candidates: list[Candidate]) -> Steps[list[Candidate]]:

@@ -9,10 +9,12 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from score_local import votes
 from score_local.engine.protocol import Completion, Generate, Request, Score, Scores, Usage
 from score_local.engine.scripted import ScriptedEngine
 from score_local.engine.steps import Answer, Ask
 from score_local.errors import EngineError
+from score_local.evaluate.policy_sets import NamedPolicy, policies_of
 from score_local.helpers import Helpers
 from score_local.loop import decide
 from score_local.methods import attempt
@@ -153,6 +155,40 @@ def test_what_was_drawn_for_the_verdict_votes_and_is_not_drawn_again() -> None:
     assert trace.answer == "4" and trace.triggered
     assert [c.source for c in trace.candidates] == ["initial", "program", "sample", "sample"]
     assert model.count("sample") == 2 and model.count("refine") == 0
+
+
+@pytest.mark.parametrize("method", ["refine-then-vote", "budget"])
+def test_a_refinement_without_a_vote_is_not_written(method: Method) -> None:
+    """It would speak before programs and samples, and so win among equals; and a budget would pay for it."""
+    model = Model("5", ["7", "8", "9", "10"], refinement="5", program="7")
+    trace = run(model, policy(method, "program", when="always", samples=4, refinement=0.0))
+    assert (trace.answer, model.count("refine")) == ("7", 0)
+    assert [c.source for c in trace.candidates][:3] == ["initial", "program", "sample"]
+
+
+def test_a_calibration_is_fitted_on_the_vote_that_is_held_at_run_time() -> None:
+    (shipped,) = policies_of(["calibrated-vote"])
+    uncalibrated = msgspec.structs.replace(shipped.policy.verify, calibration=None, samples=4, programs=0)
+    held = shipped._replace(policy=msgspec.structs.replace(shipped.policy, verify=uncalibrated))
+
+    def elected(asked: Policy) -> tuple[str | None, int]:
+        model = Model("5", ["7", "8", "9", "10"], refinement="5", program="7")
+        return votes.chosen(run(model, asked)), model.count("refine")
+
+    assert elected(held.policy) == elected(held.source) == ("7", 0)
+
+
+def test_what_is_elected_is_known_even_of_a_verdict_that_is_not() -> None:
+    never = msgspec.structs.replace(policy("refine-then-vote", "program", when="never"), vote=Vote(samples=2))
+    trace = run(Model("A", ["B", "B"]), NamedPolicy("mine", never).source, CHOICE)
+    assert trace.p_incorrect is None and not trace.triggered and votes.chosen(trace) == "B"
+
+
+def test_a_program_without_a_vote_is_no_candidate() -> None:
+    model = Model("5", ["6", "4", "6", "4"], refinement="5", program="4")
+    weights = {"initial": 0.0, "refinement": 0.0, "program": 0.0}
+    trace = run(model, policy("refine-then-vote", "program", samples=4, **weights))
+    assert trace.answer == "6", "of equals the first sample that spoke, not the program's answer"
 
 
 def test_programs_may_vote_without_samples() -> None:

@@ -44,14 +44,17 @@ class NamedPolicy(NamedTuple):
     def source(self) -> Policy:
         """What its calibration is fitted from: every verifier speaks of every first solution, and every gate is open.
 
-        A method without a gate needs a probability and no threshold: SCORE's own will do.
+        Behind the gates of a vote stands its own vote: where it never refines, no refinement has one, and none is
+        written. A method without a gate needs a probability and no threshold: SCORE's own will do.
         """
         verify = msgspec.structs.replace(self.policy.verify, calibration=None, threshold=None)
         refine = msgspec.structs.replace(self.policy.refine, when="always", rounds=1)
         source = msgspec.structs.replace(self.policy, verify=verify, refine=refine)
-        if source.method in ("refine-then-vote", "budget"):
+        if source.method not in ("refine-then-vote", "budget"):
+            return msgspec.structs.replace(source, method="refine", vote=Vote())
+        if self.policy.refine.when != "never":
             return source
-        return msgspec.structs.replace(source, method="refine", vote=Vote())
+        return msgspec.structs.replace(source, vote=msgspec.structs.replace(source.vote, refinement=0.0))
 
 
 def shipped() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from score_local.errors import PolicyError
@@ -73,6 +74,22 @@ def test_a_calibration_is_fitted_where_all_speak_and_every_gate_is_open(text: st
     assert mine.fitted and source.verify.calibration is None and source.verify.threshold is None
     assert (source.method, source.refine.when, source.refine.rounds) == (method, "always", 1)
     assert source.verify.verifiers == mine.policy.verify.verifiers
+
+
+VOTES = [
+    ('base = "calibrated-vote"\n', 0.0),
+    ('base = "budget"\n[refine]\nwhen = "never"\n[vote]\nrefinement = 2.0\n', 0.0),
+    ('base = "refine-then-vote"\n[vote]\nrefinement = 2.0\n', 2.0),
+]
+
+
+@pytest.mark.parametrize(("text", "weight"), VOTES)
+def test_a_vote_that_never_refines_is_fitted_on_a_vote_without_refinements(
+    text: str, weight: float, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    (mine,) = policies_of([str(tmp_path / "mine.toml")])
+    assert mine.source.vote == msgspec.structs.replace(mine.policy.vote, refinement=weight)
 
 
 def test_policies_that_need_the_same_probability_share_their_source() -> None:
