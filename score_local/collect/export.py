@@ -68,10 +68,14 @@ def verifier_examples(
     wrong_steps: Mapping[str, int],
     settings: ExportSettings,
 ) -> list[Example]:
-    """Question and solution -> Yes or No; in each split as many of one as of the other, from as many problems as
-    possible. `wrong_steps`: of a sample, by a critique that passed the rules."""
-    known = [row for row in labels if row.label in ("correct", "incorrect")]
-    chosen = _balanced(_without_repeats(known, samples), settings.dev_share)
+    """Question and solution -> Yes or No. To train on, as many of one as of the other, from as many problems as
+    possible; the dev split is as it was sampled, repeats included, since its base rate is what a verifier's
+    probabilities are calibrated to. `wrong_steps`: of a sample, by a critique that passed the rules."""
+    by_split: dict[Split, list[Labelled]] = {"train": [], "dev": []}
+    for row in labels:
+        if row.label in ("correct", "incorrect"):
+            by_split[split_of(row.problem, settings.dev_share)].append(row)
+    chosen = _balanced(_without_repeats(by_split["train"], samples)) + by_split["dev"]
     return [_verifier_example(problems[row.problem], samples[row.id], row, wrong_steps, settings) for row in chosen]
 
 
@@ -188,18 +192,16 @@ def _without_repeats(rows: Iterable[Labelled], samples: Mapping[str, Sample]) ->
     return list(first.values())
 
 
-def _balanced(rows: Iterable[Labelled], dev_share: float) -> list[Labelled]:
-    """As many correct as incorrect ones in each split, in the order they came. Of the more frequent kind those stay
-    that are the first of their problem, then the second, and so on; among equals a hash decides."""
-    kinds: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
+def _balanced(rows: Iterable[Labelled]) -> list[Labelled]:
+    """As many correct as incorrect ones, each kind in the order they came. Of the more frequent kind those stay that
+    are the first of their problem, then the second, and so on; among equals a hash decides."""
+    kinds: dict[str, list[Labelled]] = defaultdict(list)
     for row in rows:
-        kinds[split_of(row.problem, dev_share), row.label].append(row)
-    kept: set[str] = set()
-    for split in SPLITS:
-        correct, incorrect = kinds[split, "correct"], kinds[split, "incorrect"]
-        for kind in (correct, incorrect):
-            ranked = sorted(_ranked(kind), key=lambda entry: (entry[0], _hash(entry[1].id)))
-            kept |= {row.id for _, row in ranked[: min(len(correct), len(incorrect))]}
+        kinds[row.label].append(row)
+    fewer, kept = min(len(kinds["correct"]), len(kinds["incorrect"])), set[str]()
+    for kind in kinds.values():
+        ranked = sorted(_ranked(kind), key=lambda entry: (entry[0], _hash(entry[1].id)))
+        kept |= {row.id for _, row in ranked[:fewer]}
     return [row for kind in kinds.values() for row in kind if row.id in kept]
 
 

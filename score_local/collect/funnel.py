@@ -21,7 +21,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     """Counts. A stage that has not been run counts nothing.
 
     `rules` and `prompt` count what the rule filter and the prompt filter rejected, by reason; `exported` examples by
-    role and split; `generated` tokens by stage.
+    role and split (a verifier's are balanced in train, as sampled in dev); `generated` tokens by stage.
     """
 
     questions: int

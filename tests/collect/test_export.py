@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,15 +33,27 @@ def world(plans: list[tuple[int, int]]) -> World:
 
 
 @given(PLANS, st.sampled_from([0.0, 0.1, 0.5, 1.0]))
-def test_verifier_examples_are_balanced_in_each_split(plans: list[tuple[int, int]], share: float) -> None:
+def test_verifier_examples_are_balanced_to_train_on_and_as_sampled_to_calibrate_on(
+    plans: list[tuple[int, int]], share: float
+) -> None:
     problems, samples, labels = world(plans)
     examples = verifier_examples(problems, samples, labels, {}, ExportSettings(dev_share=share))
     counts = Counter((example.split, example.target) for example in examples)
-    for split in ("train", "dev"):
-        have = Counter(row.label for row in labels if split_of(row.problem, share) == split)
-        assert counts[split, "Yes"] == counts[split, "No"] == min(have["correct"], have["incorrect"])
+    have = Counter((split_of(row.problem, share), row.label) for row in labels)
+    fewer = min(have["train", "correct"], have["train", "incorrect"])
+    assert counts["train", "Yes"] == counts["train", "No"] == fewer
+    assert (counts["dev", "Yes"], counts["dev", "No"]) == (have["dev", "correct"], have["dev", "incorrect"])
     splits = {(example.problem, example.split) for example in examples}
     assert len(splits) == len({problem for problem, _ in splits}), "a problem is in one split only"
+
+
+def test_repeats_count_for_the_base_rate_alone() -> None:
+    problems, samples, labels = world([(3, 3)])
+    same = {key: msgspec.structs.replace(row, text=row.text.replace("way 1", "way 0")) for key, row in samples.items()}
+    counts = {
+        share: len(verifier_examples(problems, same, labels, {}, ExportSettings(dev_share=share))) for share in (0, 1)
+    }
+    assert counts == {0: 4, 1: 6}, "of the three right ones two are the same: one to train on"
 
 
 def test_balance_takes_from_as_many_problems_as_it_can() -> None:
