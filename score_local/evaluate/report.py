@@ -147,29 +147,38 @@ def _result(name: str, run: PolicyRun, rungs: Mapping[str, Sequence[Trace]], ref
 
 def _behind_gates(run: PolicyRun, refined: Refinements) -> list[Attempt | None]:
     """What an open gate puts in the place of each first solution: its refinement, whichever policy had it written, or
-    the answer that is elected there; None where it is not known."""
+    the answer that is elected there; None where it is not known. What stood behind the policy's own gate comes first:
+    where its asking ended early, refiner and vote knew less than with every verifier asked."""
     if run.manifest.policy.method not in ("refine-then-vote", "budget"):
-        return [refined.get((_refiner(run.manifest), trace.id)) for trace in run.traces]
+        refiner = _refiner(run.manifest, run.manifest.policy.verify.verifiers)
+        return [_refinement(trace) or refined.get((refiner, trace.id)) for trace in run.traces]
     opened = {trace.id: trace for trace in run.opened}
-    found = [opened.get(trace.id, trace) for trace in run.traces]
+    found = [trace if trace.candidates else opened.get(trace.id, trace) for trace in run.traces]
     return [Attempt("", votes.chosen(trace)) if trace.candidates else None for trace in found]
 
 
 def _refinements(runs: Iterable[PolicyRun]) -> Refinements:
     """The refinement of each first solution, by who wrote it and the problem."""
     return {
-        (_refiner(run.manifest), trace.id): trace.rounds[0].refinement
+        (_refiner(run.manifest, [signal.verifier for signal in trace.rounds[0].signals]), trace.id): refinement
         for run in runs
         for trace in (*run.traces, *run.opened)
-        if trace.rounds and trace.rounds[0].refinement
+        if (refinement := _refinement(trace))
     }
 
 
-def _refiner(manifest: Manifest) -> bytes:
-    """The same for policies whose first solutions and refinements are the same."""
-    policy = manifest.policy
+def _refinement(trace: Trace) -> Attempt | None:
+    return trace.rounds[0].refinement if trace.rounds else None
+
+
+def _refiner(manifest: Manifest, asked: Sequence[str]) -> bytes:
+    """The same for policies whose first solutions and refinements are the same, these verifiers having been `asked`:
+    the programs that a hint is taken from are those that were written for the verdict."""
+    policy, verify = manifest.policy, manifest.policy.verify
     adapters = {role: manifest.adapters[role].sha256 for role in ("solver", "refiner") if role in manifest.adapters}
-    return msgspec.json.encode((policy.seed, policy.thinking, policy.solve, policy.refine.sampling, adapters))
+    hinted = policy.refine.hint == "program" and "program" in asked
+    programs = (verify.programs, verify.sampling) if hinted else None
+    return msgspec.json.encode((policy.seed, policy.thinking, policy.solve, policy.refine.sampling, programs, adapters))
 
 
 def _as_oracle_sees(trace: Trace, behind: Attempt | None) -> Trace:

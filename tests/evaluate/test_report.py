@@ -14,7 +14,7 @@ from score_local.errors import RunError
 from score_local.evaluate import compare, report_plots, report_text
 from score_local.evaluate.gate import GatePoint
 from score_local.evaluate.report import REPORT, Fit, PolicyRun, Report, Setup, read_report, report_of
-from score_local.policy import Policy, Refine, Verify
+from score_local.policy import Drawn, Policy, Refine, Verify
 from score_local.problem import Problem
 from score_local.runs import FileHash, Manifest
 from score_local.trace import Candidate, Trace
@@ -103,6 +103,48 @@ def test_a_refinement_by_another_refiner_is_not_lent() -> None:
     found = report_of(SETUP, {}, problems(2), runs)
     ceilings = {result.name: result.summary.oracle.ceiling.count for result in found.results}
     assert ceilings == {"solve": 1, "always": 2}
+
+
+def hinted(programs: int = 0, temperature: float = 0.5, verifiers: Sequence[str] = ("program",)) -> Policy:
+    verify = Verify(verifiers=tuple(verifiers), programs=programs, sampling=Drawn(temperature=temperature))  # type: ignore[arg-type]
+    return Policy(verify=verify, refine=Refine(hint="program"))
+
+
+# (the policy whose refinement is written, the verifiers that it asked, whose gate is shut, whether it is lent)
+LENT = [
+    (hinted(), ["program"], GATED, False),
+    (GATED, ["self"], hinted(), False),
+    (hinted(4), ["program"], hinted(), False),
+    (hinted(temperature=1.0), ["program"], hinted(), False),
+    (hinted(verifiers=("self",)), ["self"], GATED, True),
+    (hinted(), ["arithmetic"], GATED, True),
+    (hinted(), ["arithmetic"], hinted(), False),
+    (hinted(verifiers=("self", "program")), ["self", "program"], hinted(), True),
+]
+
+
+@pytest.mark.parametrize(("writer", "asked", "shut", "lent"), LENT)
+def test_a_refinement_is_lent_only_where_the_refiner_was_told_the_same(
+    *, writer: Policy, asked: list[str], shut: Policy, lent: bool
+) -> None:
+    written = trace("0", "6", 0.9, "7", spoke=dict.fromkeys(asked, 0.9))
+    kept = trace("0", "6", 0.1, spoke=dict.fromkeys(shut.verify.verifiers, 0.1))
+    runs = {"writer": PolicyRun(made(writer), [written]), "shut": PolicyRun(made(shut), [kept])}
+    found = {result.name: result.summary.oracle for result in report_of(SETUP, {}, problems(1), runs).results}
+    assert (found["writer"].ceiling.count, found["shut"].ceiling.count) == (1, int(lent))
+
+
+def test_what_stood_behind_a_policys_own_gate_is_its_ceiling() -> None:
+    """Its asking ended early: without programs, another refinement is written and another answer elected."""
+    early = trace("0", "6", 0.9, "7", spoke={"arithmetic": 0.9})
+    whole = trace("0", "6", 0.9, "8", spoke={"arithmetic": 0.9, "program": 0.9})
+    vote = Policy(method="refine-then-vote", verify=Verify(verifiers=("program",)), refine=Refine(when="never"))
+    runs = {
+        "refined": PolicyRun(made(hinted(verifiers=("arithmetic", "program"))), [early], [whole]),
+        "voted": PolicyRun(made(vote), [voted("0", "6", "7", "7", p=0.9)], [voted("0", "6", "8", "8", p=0.9)]),
+    }
+    found = report_of(SETUP, {}, problems(1), runs).results
+    assert [result.summary.oracle.ceiling.count for result in found] == [1, 1]
 
 
 def voted(name: str, initial: str, *others: str, p: float | None = None) -> Trace:
