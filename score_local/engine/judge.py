@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from score_local.engine.protocol import Engine, Listener, Phase, Reply, Request
-from score_local.errors import Cancelled, EngineError
+from score_local.errors import Cancelled, EngineError, TooLong
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class GuardedEngine:
         self._engine.close()
 
     def _note(self, reply: Reply) -> None:
-        """Counts failures in a row; what was cancelled says nothing."""
-        if isinstance(reply, Cancelled):
+        """Counts failures in a row; what was cancelled, or is too long for its context, says nothing of its health."""
+        if isinstance(reply, (Cancelled, TooLong)):
             return
         with self._lock:
             if not isinstance(reply, EngineError):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from score_local.engine.judge import GuardedEngine, ToJudge
 from score_local.engine.protocol import Completion, Generate, Listener, Message, Reply, Request, Score, Scores
 from score_local.engine.scripted import ScriptedEngine
-from score_local.errors import Cancelled, EngineError
+from score_local.errors import Cancelled, EngineError, TooLong
 
 QUESTION = Score((Message("user", "Is it right?"),), ("Yes", "No"))
 
@@ -111,6 +111,14 @@ def test_what_was_cancelled_is_no_failure() -> None:
     assert isinstance(ear.replies.get(timeout=1), Cancelled)
     engine.submit(QUESTION, ear)
     assert len(silent.listeners) == 2
+
+
+def test_questions_that_are_too_long_are_no_failures_of_the_judge() -> None:
+    replies = iter([EngineError("refused"), TooLong("too long"), TooLong("too long"), (-0.1, -3.0)])
+    engine = GuardedEngine(ScriptedEngine(lambda request: next(replies)), failures=2)
+    assert [str(ask(engine)) for _ in range(3)] == ["refused", "too long", "too long"]
+    assert isinstance(ask(engine), Scores), "it is asked as before"
+    engine.close()
 
 
 def test_a_question_for_the_judge_keeps_its_phase() -> None:
