@@ -27,6 +27,7 @@ from score_local.catalog_entries import (
     load_catalog,
     locate,
     models_dir,
+    same_file,
     shipped_policy,
 )
 from score_local.errors import ModelError
@@ -51,6 +52,7 @@ __all__ = [
     "read_header",
     "resolve",
     "resolve_base",
+    "same_file",
     "shipped_policy",
 ]
 

@@ -112,9 +112,14 @@ def locate(entry: Entry) -> Path | None:
     return _packaged(entry.package) if entry.package else None
 
 
+def same_file(one: Path | None, other: Path | None) -> bool:
+    """Whether two paths lead to one file, however they are spelled; it need not be there. None is no file."""
+    return one is not None and other is not None and os.path.realpath(one) == os.path.realpath(other)
+
+
 def shipped_policy(model: Path) -> Path | None:
     """The policy file that comes with score-local for a model of the catalogue: its adapters and its calibration."""
-    entries = (entry for entry in load_catalog().values() if entry.policy and locate(entry) == model)
+    entries = (entry for entry in load_catalog().values() if entry.policy and same_file(locate(entry), model))
     return next((Path(str(resources.files("models") / entry.policy)) for entry in entries), None)
 
 

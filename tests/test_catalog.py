@@ -97,6 +97,26 @@ def test_a_models_policy_is_found_by_where_the_model_lies(folder: Path, tmp_path
     assert catalog.shipped_policy(tmp_path / "another.gguf") is None
 
 
+@pytest.mark.parametrize("spelling", ["absolute", "with dots", "a link", "folder absolute"])
+def test_a_models_policy_is_found_however_its_path_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(folder) if spelling == "folder absolute" else "models")
+    entry = next(entry for entry in catalog.load_catalog().values() if entry.policy)
+    entry.path.write_bytes(b"GGUF")
+    (tmp_path / "link.gguf").symlink_to(folder / entry.file)
+    asked = {
+        "absolute": folder / entry.file,
+        "with dots": folder / ".." / "models" / entry.file,
+        "a link": Path("link.gguf"),
+        "folder absolute": Path("models") / entry.file,
+    }[spelling]
+    assert asked != entry.path and catalog.shipped_policy(asked) == catalog.shipped_policy(entry.path) is not None
+
+
 def test_the_users_entries_are_added_and_replace_whole_entries(folder: Path) -> None:
     own_catalog(
         folder,
