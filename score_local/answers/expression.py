@@ -23,6 +23,13 @@ _MATH = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$?([^$]+)\$\$?")
 # No units, percent signs or brackets: those mean more here than in a number.
 _NUMERIC = re.compile(r"(?:[-−+\d.,/{}\s]|\\[dtc]?frac|\\[!,])+")
 
+# Between two digits white space means something, "1 1/2" and "11/2"; only a thin space before three of them does not.
+_UNSEEN = re.compile(r"(?<!\\)\\!|(?<=\d)\\[,;:](?=\d{3}(?!\d))")
+_SPACING = re.compile(r"(?<!\\)\\[,;: ]|\s+")
+_MIXED = re.compile(r"(?<![\d.,])(\d+) (\d+) ?/ ?([1-9]\d*)(?![\d.,]?\d)")
+_APART = re.compile(r"\d \d")
+_SIZES = re.compile(r"\\(?:left|right)(?![A-Za-z])")
+
 
 def canonical(final: Final) -> str | None:
     """The expression with its white space made even; a plain number in its canonical spelling."""
@@ -36,13 +43,18 @@ def canonical(final: Final) -> str | None:
 
 def equal(left: str, right: str, worker: Worker = _worker) -> bool | None:
     """Whether two expressions are mathematically the same; None where either cannot be read or it takes too long."""
-    if max(len(left), len(right)) > MAX_LENGTH or not _squeezed(left) or not _squeezed(right):
+    if max(len(left), len(right)) > MAX_LENGTH:
         return None
-    if _squeezed(left) == _squeezed(right):
-        return True
     values = _plain_value(left), _plain_value(right)
     if None not in values:
         return values[0] == values[1]
+    left, right = _evened(left), _evened(right)
+    if not _squeezed(left) or not _squeezed(right):
+        return None
+    if _squeezed(left) == _squeezed(right):
+        return True
+    if _APART.search(left) or _APART.search(right):
+        return None  # Math-Verify reads "1 200" as 201, or drops a part of it
     verdict = worker.ask({"left": left, "right": right})
     return verdict if isinstance(verdict, bool) else None
 
@@ -74,8 +86,21 @@ def _formula(sentence: str) -> str:
     return formulas[0] if len(formulas) == 1 else sentence
 
 
+def _evened(text: str) -> str:
+    """The text with single spaces, and with its mixed numbers as fractions: Math-Verify drops what follows the 1 of
+    "1 1/2"."""
+    text = _SPACING.sub(" ", _UNSEEN.sub("", text)).strip("$ ")
+    return _MIXED.sub(_improper, text)
+
+
+def _improper(mixed: re.Match[str]) -> str:
+    whole, part, parts = map(int, mixed.groups())
+    return rf"\frac{{{whole * parts + part}}}{{{parts}}}" if part < parts else mixed[0]
+
+
 def _squeezed(text: str) -> str:
-    return re.sub(r"\s+|\\[,;:! ]|\\(?:left|right)(?![A-Za-z])", "", text.strip("$ "))
+    """The evened text without sizes of brackets and without the spaces that mean nothing."""
+    return re.sub(r"(?<!\d) | (?!\d)", "", _SIZES.sub("", text))
 
 
 def _plain_value(text: str) -> Fraction | None:
