@@ -2,6 +2,7 @@
 
 A letter is taken where it stands as a label: alone, in brackets, before a full stop, after "option". The article in
 "the answer is a dog" is no label. Two different letters, or a letter beside the text of another choice, are unknown.
+A number may be spelled otherwise than the choice (".5" for "0.5") where all choices are numbers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 
 from score_local.answers.final import Final, final_answer
+from score_local.answers.number import parse_number
 from score_local.answers.plain import plain
 from score_local.problem import CHOICE_LETTERS
 
@@ -29,6 +31,10 @@ _OTHER = re.compile(
     re.VERBOSE,
 )
 _WHOLE = re.compile(r"\s*(?:[(\[][A-Ja-j][)\]]|[A-J](?=\s*(?:[.:)]|$)))[^\n]*\s*")
+
+_BEFORE = re.compile(r"""(?:[\s,:;!"'`*()]|\.(?!\d))+""")  # not the point of ".5"
+_BEHIND = re.compile(r"""(?:[\s.,:;"'`*()]|(?<=[^\W\d_]{2})!+)+$""")  # "dog!" is a dog, "5!" and "n!" are factorials
+_BARE_NUMBER = re.compile(r"[-−–+]?[\d.,/ ]*\d%?")
 
 
 def extract(solution: str, choices: tuple[str, ...]) -> str | None:
@@ -79,12 +85,30 @@ def _offered(letter: str, choices: tuple[str, ...]) -> str | None:
 
 
 def _by_text(stated: str, choices: tuple[str, ...]) -> str | None:
-    """The letter of the one choice with this text; None where there is none or more than one."""
-    wanted = _normal(stated)
-    found = [letter for letter, text in zip(CHOICE_LETTERS, choices, strict=False) if _normal(plain(text)) == wanted]
-    return found[0] if wanted and len(found) == 1 else None
+    """The letter of the one choice with this text, or this value; None where there is none or more than one."""
+    wanted, texts = _normal(stated), [_normal(plain(choice)) for choice in choices]
+    if wanted and wanted not in texts:
+        return _by_value(wanted, texts)
+    return _only_letter([wanted == text != "" for text in texts])
+
+
+def _by_value(wanted: str, texts: list[str]) -> str | None:
+    """By the value of a number without a unit: "5 mm" is not the choice "5 cm", and 0.5 may be 50% or 0.5%."""
+    values = [parse_number(text) for text in texts]
+    in_percent = {"%" in text for text in (wanted, *texts)}
+    if None in values or len(in_percent) > 1 or not _BARE_NUMBER.fullmatch(wanted):
+        return None
+    number = parse_number(wanted)
+    return _only_letter([number == value for value in values])
+
+
+def _only_letter(found: list[bool]) -> str | None:
+    letters = [letter for letter, one in zip(CHOICE_LETTERS, found, strict=False) if one]
+    return letters[0] if len(letters) == 1 else None
 
 
 def _normal(text: str) -> str:
-    words = " ".join(text.casefold().split()).strip(" .,:;!\"'`*()")
+    words = _BEHIND.sub("", " ".join(text.casefold().split()))
+    if before := _BEFORE.match(words):
+        words = words[before.end() :]
     return re.sub(r"^(?:an?|the)\s+(?=\S)", "", words)

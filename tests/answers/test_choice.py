@@ -64,6 +64,39 @@ def test_extract(text: str, expected: str | None, reason: str) -> None:
     assert extract(text, "choice", ANIMALS) == expected, reason
 
 
+MONEY = ("$0.50", "$50", "$5")
+
+NUMBERS = [
+    (("0.5", "5"), "The answer is .5", "A", "the point before the digits counts"),
+    (("0.5", "5", "50"), r"\boxed{.5}", "A", "in a box"),
+    (MONEY, r"\boxed{\$.50}", "A", "money"),
+    (MONEY, "The answer is $.50", "A", "a dollar sign, not a formula"),
+    ((".5", "5"), r"\boxed{0.50}", "A", "numbers are compared by value"),
+    (("1,200", "12"), r"\boxed{1200}", "A", "thousands"),
+    (("1/2", "2"), r"\boxed{0.5}", "A", "a fraction"),
+    (("0.5", "1/2"), r"\boxed{.5}", None, "the value of two choices"),
+    (("0.5", "1/2"), r"\boxed{1/2}", "B", "but the text of one"),
+    (("5 cm", "5 mm"), r"\boxed{5 \text{ mm}}", "B", "the same number in another unit is another text"),
+    (("5 cm", "10 cm"), r"\boxed{5 \text{ mm}}", None, "a unit that no choice has"),
+    (("5 cm", "10 cm"), r"\boxed{5}", "A", "a number without its unit"),
+    (("5%", "0.5%"), r"\boxed{.5\%}", "B", "per cent"),
+    (("50%", "0.5%"), r"\boxed{.5}", None, "which of them is meant depends on what per cent means"),
+    (("50", "0.5"), r"\boxed{50.0\%}", None, "the same, the other way round"),
+    (("0.5", "5", "neither"), r"\boxed{.5}", None, "not all of them are numbers"),
+    (("120", "5"), r"\boxed{5!}", None, "a factorial is not the number in it"),
+    (("120", "5"), "The answer is $5!$.", None, "a factorial is not the number in it"),
+    (("n!", "n"), r"\boxed{n!}", "A", "a factorial is a text of its own"),
+    (("a dog", "a cat"), r"\boxed{Dog!}", "A", "an exclamation"),
+    (("0.5", "5"), r"\boxed{B. .5}", None, "the letter of one and the number of another"),
+    (("0.5", "5"), r"\boxed{A. .5}", "A", "the letter and its number"),
+]
+
+
+@pytest.mark.parametrize(("choices", "text", "expected", "reason"), NUMBERS)
+def test_a_number_among_choices(choices: tuple[str, ...], text: str, expected: str | None, reason: str) -> None:
+    assert extract(text, "choice", choices) == expected, reason
+
+
 def test_two_choices_with_one_text_are_unknown() -> None:
     assert extract(r"\boxed{dog}", "choice", ("dog", "a dog")) is None
 
