@@ -2,7 +2,8 @@
 
     traces -> rows -> a stage for every prefix of the signals -> threshold, bands -> safety rule -> report
 
-All choices are made on the rows that are fitted on, with probabilities out of fold; the report is on the others.
+All choices, the safety rule's too, are made on the rows that are fitted on, with probabilities out of fold; the report
+is on the others, which decide nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from score_local.evaluate.calibration_rows import (
     to_report_on,
 )
 from score_local.evaluate.cascade import CLIP, Cascade, fit_cascade, fit_stage, stage_probabilities
-from score_local.evaluate.gate import SCORE_LOWEST, gate_curve, gate_point, safety
-from score_local.evaluate.logistic import FOLDS, Array
+from score_local.evaluate.gate import SCORE_LOWEST, GatePoint, cross_fitted_point, gate_curve, gate_point, safety, seen
+from score_local.evaluate.logistic import FOLDS, Array, folds_of
 from score_local.trace import Trace
 from score_local.verifiers.calibration import Calibration, Fitted, Origin
 
@@ -74,12 +75,12 @@ def _calibration(
 ) -> Calibration:
     fitted_on, reported_on = _HALVES[choices.fit_on]
     gated = reports.cascade_probabilities(held_out, cascade.stages, ps)
-    refine, verdict = safety(cascade.curve, gate_point(held_out, gated.tolist(), cascade.threshold), reported_on)
+    refine, reason = safety(cascade.curve, _out_of_fold(rows, cascade, choices.lowest))
     incorrect = sum(not row.right for row in rows)
     return Calibration(
         threshold=cascade.threshold,
         refine=refine,
-        verdict=verdict,
+        verdict=f"{reason}; {seen(gate_point(held_out, gated.tolist(), cascade.threshold), reported_on)}",
         signals=cascade.stages[-1].signals,
         clip=CLIP,
         quality_on=reported_on,
@@ -96,6 +97,13 @@ def _calibration(
         origin=origin,
         stages=cascade.stages,
     )
+
+
+def _out_of_fold(rows: Sequence[Row], cascade: Cascade, lowest: float) -> GatePoint:
+    """What the gate of the cascade does to rows that had no part in its weights and threshold."""
+    folds = folds_of([row.trace.id for row in rows], [row.right for row in rows]).tolist()
+    gated = reports.cascade_probabilities(rows, cascade.stages, cascade.out_of_fold)
+    return cross_fitted_point(rows, cascade.out_of_fold[-1].tolist(), gated.tolist(), folds, lowest)
 
 
 def _alone(name: str, rows: Sequence[Row], held_out: Sequence[Row] | None) -> Array:

@@ -4,7 +4,8 @@ does harm. One rule: it opens where p >= threshold, or where there is no answer 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import msgspec
 
@@ -75,32 +76,63 @@ def best_point(curve: Sequence[GatePoint]) -> GatePoint:
     return max(curve, key=lambda point: (point.right, -point.threshold))
 
 
+def cross_fitted_point(
+    rows: Sequence[Row], chosen_on: Sequence[float], applied_to: Sequence[float], folds: Sequence[int], lowest: float
+) -> GatePoint:
+    """What the gate does to the rows of each fold at the threshold that is best for the other folds: a threshold looks
+    harmless on the very rows it was chosen on, as a gate that does harm to them would not have been chosen.
+
+    All are a number a row, out of fold: a threshold is chosen on `chosen_on`, and the gate opened by `applied_to`. The
+    point bears the threshold that is best for all.
+    """
+    found = []
+    for fold in sorted(set(folds)):
+        here, others = [one == fold for one in folds], [one != fold for one in folds]
+        learned = best_point(gate_curve([*compress(rows, others)], [*compress(chosen_on, others)], lowest)).threshold
+        found.append(gate_point([*compress(rows, here)], [*compress(applied_to, here)], learned))
+    return _joined(found, best_point(gate_curve(rows, chosen_on, lowest)).threshold)
+
+
 def sign_test_p(more: int, fewer: int) -> float:
     """P(at least `more` of all) where both are equally likely: the upper binomial tail, exact in whole numbers."""
     n = more + fewer
     return sum(math.comb(n, k) for k in range(more, n + 1)) / (1 << n)
 
 
-def safety(curve: Sequence[GatePoint], held_out: GatePoint, held_out_on: str) -> tuple[bool, str]:
-    """(whether refinement may stay on, why), from the curve it was chosen on and the chosen point on other problems.
+def safety(curve: Sequence[GatePoint], out_of_fold: GatePoint) -> tuple[bool, str]:
+    """(whether refinement may stay on, why), from the rows that are fitted on alone: the curve of its thresholds, and
+    what a fold's gate does whose threshold was chosen without it. Were it decided on the rows that are reported on,
+    their report would hold no harm.
 
-    It is turned off where the gate, at the chosen threshold, does harm on the other problems, and where no threshold
-    gains anything over a shut gate while the most open one does harm: "harm" is more breaks than fixes with 95%
-    confidence by the one-sided sign test.
+    It is turned off where the gate does harm out of fold, and where no threshold gains anything over a shut gate while
+    the most open one does harm: "harm" is more breaks than fixes with 95% confidence by the one-sided sign test.
     """
     best, widest, shut = best_point(curve), curve[0], curve[-1]
-    if held_out.harmful:
-        return False, f"refinement is off: on {held_out_on} the gate does harm, {_told(held_out)}"
+    if out_of_fold.harmful:
+        return False, f"refinement is off: out of fold the gate does harm, it {_told(out_of_fold)}"
     if best.right <= shut.right and widest.harmful:
-        return False, f"refinement is off: no threshold gains anything, and an open gate does harm, {_told(widest)}"
+        at = f"at p >= {widest.threshold:.2f} it {_told(widest)}"
+        return False, f"refinement is off: no threshold gains anything, and an open gate does harm, {at}"
     if not best.opened_on_answers:
         return True, "no threshold gains anything: the gate opens only for attempts without an answer"
-    return True, f"refinement is on; on {held_out_on} the gate did this: {_told(held_out)}"
+    return True, f"refinement is on: out of fold the gate {_told(out_of_fold)}"
+
+
+def seen(point: GatePoint, where: str) -> str:
+    """What the gate did to other problems, in words: nothing is decided by it."""
+    harm = ", which is harm" if point.harmful else ""
+    return f"on {where}, at p >= {point.threshold:.2f}, it {_told(point)}{harm}"
 
 
 def _told(point: GatePoint) -> str:
     p = "p < 0.001" if point.p_harm < 0.001 else f"p = {point.p_harm:.3f}"
     return (
-        f"at p >= {point.threshold:.2f} it broke {point.broken} right answers and fixed {point.fixed} wrong ones "
-        f"of {point.n} (one-sided sign test for harm: {p})"
+        f"broke {point.broken} right answers and fixed {point.fixed} wrong ones of {point.n} "
+        f"(one-sided sign test for harm: {p})"
     )
+
+
+def _joined(points: Iterable[GatePoint], threshold: float) -> GatePoint:
+    """The counts of all; their own thresholds may differ."""
+    counts = zip(*(msgspec.structs.astuple(point)[1:] for point in points), strict=True)
+    return GatePoint(threshold, *map(sum, counts))

@@ -104,6 +104,21 @@ def test_the_safety_rule_turns_refinement_off() -> None:
     assert useful.refine and 0.5 <= useful.threshold < 1.0
 
 
+def test_the_safety_rule_decides_on_what_is_fitted_and_tells_what_is_reported() -> None:
+    """Two halves of two runs: in one the gate repairs, in the other it breaks whatever it opens."""
+    useful, harmful = traces(600), traces(600, cheap=0.0, dear=0.0, fixes=0.0, breaks=0.9)
+    own = calibrate(useful, ORIGIN, "run")[0]
+    mixed = [a if to_fit_on(a.id, "half") else b for a, b in zip(useful, harmful, strict=True)]
+    calibration, report = calibrate(mixed, ORIGIN, "run")
+    assert calibration.refine and (calibration.threshold, calibration.stages) == (own.threshold, own.stages)
+    on, told = calibration.verdict.split("; ")
+    assert on == own.verdict.split("; ")[0]
+    assert told.startswith("on the other half, at p >=") and told.endswith("which is harm")
+    assert report.decided.broken.count > report.decided.fixed.count == 0, "the harm is in the report"
+    swapped, _ = calibrate(mixed, ORIGIN, "run", Choices(fit_on="other-half"))
+    assert not swapped.refine and "which is harm" not in swapped.verdict
+
+
 # (what is wrong with the run, the words that say so)
 REFUSALS = [
     (traces(24), "needs at least 10 right and 10 incorrect"),

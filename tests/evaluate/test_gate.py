@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from score_local.evaluate.calibration_rows import Row
-from score_local.evaluate.gate import best_point, gate_curve, gate_point, safety, sign_test_p, thresholds
+from score_local.evaluate.gate import (
+    best_point,
+    cross_fitted_point,
+    gate_curve,
+    gate_point,
+    safety,
+    seen,
+    sign_test_p,
+    thresholds,
+)
 from score_local.trace import Attempt, Trace
 
 
@@ -44,18 +53,35 @@ def test_the_sign_test_is_exact(more: int, fewer: int, p: float) -> None:
     assert sign_test_p(more, fewer) == pytest.approx(p)
 
 
-# (rows and probabilities fitted on, those held out, whether refinement stays on, what is said)
+def test_a_fold_has_no_say_in_its_own_threshold() -> None:
+    """All five together would keep the gate shut; each fold is opened, or not, as the other one likes it."""
+    rows, ps, folds = [RIGHT_BROKEN] * 5 + [WRONG_FIXED] * 2, [0.6] * 7, [0] * 5 + [1] * 2
+    point = cross_fitted_point(rows, ps, ps, folds, 0.5)
+    assert (point.opened, point.fixed, point.broken, point.n, point.right) == (5, 0, 5, 7, 0)
+    assert point.threshold == 0.61 and point.harmful
+    shut = cross_fitted_point(rows, ps, [0.0] * 7, folds, 0.5)
+    assert (shut.opened, shut.threshold) == (0, 0.61), "chosen on the one, opened by the other"
+
+
+def test_what_other_problems_saw_is_told() -> None:
+    assert seen(gate_point([WRONG_FIXED], [0.8], 0.7), "the other half") == (
+        "on the other half, at p >= 0.70, it broke 0 right answers and fixed 1 wrong ones of 1 "
+        "(one-sided sign test for harm: p = 1.000)"
+    )
+    assert seen(gate_point([RIGHT_BROKEN] * 5, [0.8] * 5, 0.7), "the other half").endswith("p = 0.031), which is harm")
+
+
+# (rows fitted on, those out of fold, whether refinement stays on, what is said)
 SAFETY = [
     ([WRONG_FIXED] * 5, [WRONG_FIXED] * 5, True, "refinement is on"),
-    ([WRONG_FIXED] * 5, [RIGHT_BROKEN] * 5, False, "the gate does harm"),
+    ([WRONG_FIXED] * 5, [RIGHT_BROKEN] * 5, False, "out of fold the gate does harm"),
     ([RIGHT_BROKEN] * 5, [RIGHT_KEPT] * 5, False, "an open gate does harm"),
     ([RIGHT_BROKEN] * 2, [RIGHT_KEPT] * 5, True, "no threshold gains anything"),
 ]
 
 
-@pytest.mark.parametrize(("fitted", "held_out", "on", "told"), SAFETY)
-def test_the_safety_rule(fitted: list[Row], held_out: list[Row], on: bool, told: str) -> None:
+@pytest.mark.parametrize(("fitted", "out_of_fold", "on", "told"), SAFETY)
+def test_the_safety_rule(fitted: list[Row], out_of_fold: list[Row], on: bool, told: str) -> None:
     curve = gate_curve(fitted, [0.8] * len(fitted))
-    point = gate_point(held_out, [0.8] * len(held_out), best_point(curve).threshold)
-    refine, verdict = safety(curve, point, "the other half")
+    refine, verdict = safety(curve, gate_point(out_of_fold, [0.8] * len(out_of_fold), best_point(curve).threshold))
     assert refine is on and told in verdict
