@@ -1,4 +1,5 @@
-"""Data sets as they are published, and any ordinary problem file. A record's keys tell whose it is.
+"""Data sets as they are published, and any ordinary problem file. A record's keys tell whose it is: an ordinary
+problem has a question and an answer, choices or a kind, and means the same as in every other command.
 
 GSM8K           {"question", "answer": "... #### 18"}
 MATH            {"problem", "solution": "... \\boxed{...}"}, an object a line, or a folder with a file for each
@@ -90,10 +91,12 @@ def ordinary(record: Record) -> Record:
     """
     if isinstance(record.get("question"), Mapping):
         return _nested(record)
-    for keys, translate in _SHAPES:
-        if keys <= record.keys():
-            return translate(record)
-    return record
+    own = {name for name in _ORDINARY if record.get(name) not in (None, "", [])}
+    if own == {"question"} and "result" in record:
+        return _calc(record)
+    if "question" not in own:
+        return next((translate(record) for keys, translate in _SHAPES if keys <= record.keys()), record)
+    return _numbers_put_in(record) if "Numbers" in record else record
 
 
 def _read_one(file: Path, name: str) -> ProblemFile:
@@ -153,8 +156,8 @@ def _mawps_toolkit(record: Record) -> Record:
     return {"id": record.get("id"), "question": record["original_text"], "answer": record["ans"]}
 
 
-def _mawps_masked(record: Record) -> Record:
-    """The numbers stand apart: "number0" in the text is the first of them."""
+def _numbers_put_in(record: Record) -> Record:
+    """An ordinary problem, but for its numbers. They stand apart: "number0" in the text is the first of them."""
     numbers = [re.sub(r"\.0+$", "", number) for number in str(record["Numbers"]).split()]
 
     def number(match: re.Match[str]) -> str:
@@ -163,19 +166,19 @@ def _mawps_masked(record: Record) -> Record:
             raise InputError(f"{match[0]} is none of its {len(numbers)} numbers", next="Mend the column Numbers")
         return numbers[index]
 
-    return {**record, "question": re.sub(r"\bnumber(\d+)\b", number, str(record["question"]))}
+    question = record.get("question")
+    return {**record, "question": re.sub(r"\bnumber(\d+)\b", number, question)} if isinstance(question, str) else record
 
 
 def _calc(record: Record) -> Record:
     return {"id": record.get("id"), "question": record["question"], "answer": record["result"]}
 
 
+_ORDINARY = ("question", "answer", "answerKey", "choices", "kind")
 _NAMES = {"id", "ID", "iIndex", "unique_id"}
 _SHAPES: tuple[tuple[frozenset[str], Callable[[Record], Record]], ...] = (
     (frozenset({"problem", "solution"}), _math),
     (frozenset({"Body", "Question"}), _svamp),
     (frozenset({"sQuestion", "lSolutions"}), _mawps),
     (frozenset({"original_text", "ans"}), _mawps_toolkit),
-    (frozenset({"question", "Numbers"}), _mawps_masked),
-    (frozenset({"question", "result"}), _calc),
 )

@@ -136,6 +136,38 @@ ROWS: list[tuple[str, dict[str, Any], Problem]] = [
 ]
 
 
+# Columns of a data set that an ordinary problem has as well.
+ORDINARY: list[tuple[str, dict[str, Any]]] = [
+    ("result beside the answer", {"question": "q?", "answer": "18", "result": "17"}),
+    ("an answer of nought", {"question": "q?", "answer": 0, "result": "17"}),
+    ("result beside answerKey", {"question": "q?", "answerKey": "18", "result": "17"}),
+    ("result beside choices", {"question": "q?", "choices": ["17", "18"], "answer": "B", "result": "17"}),
+    ("choices without a gold answer", {"question": "q?", "choices": ["17", "18"], "result": "17"}),
+    ("result beside a kind", {"question": "q?", "kind": "expression", "result": "17"}),
+    ("a solution", {"question": "q?", "answer": "18", "problem": "p?", "solution": "\\boxed{17}"}),
+    ("a question beside a problem", {"question": "q?", "problem": "p?", "solution": "\\boxed{17}"}),
+    ("a solution alone", {"question": "q?", "answer": "18", "solution": "\\boxed{17}"}),
+    ("the columns of SVAMP", {"question": "q?", "answer": "18", "Body": "b", "Question": "p?", "Answer": 17}),
+    ("the columns of MAWPS", {"question": "q?", "answer": "18", "sQuestion": "p?", "lSolutions": [17]}),
+    ("the columns of MWPToolkit", {"question": "q?", "answer": "18", "original_text": "p?", "ans": 17}),
+    ("numbers that stand in no question", {"question": "q?", "answer": "18", "Numbers": "17"}),
+]
+
+
+@pytest.mark.parametrize("record", [row[1] for row in ORDINARY], ids=[row[0] for row in ORDINARY])
+def test_an_ordinary_problem_means_what_it_means_elsewhere(record: dict[str, Any]) -> None:
+    assert problem_from(ordinary(record), "x") == problem_from(record, "x")
+
+
+EMPTY = [None, "", []]
+
+
+@pytest.mark.parametrize("nothing", EMPTY, ids=["null", "an empty cell", "the empty choices of a CSV row"])
+def test_an_empty_field_is_no_field(nothing: object) -> None:
+    record = {"id": "a", "question": "q?", "answer": nothing, "choices": nothing, "result": "17"}
+    assert problem_from(ordinary(record), "x") == Problem("a", "q?", "17")
+
+
 @pytest.mark.parametrize(("record", "problem"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 @pytest.mark.parametrize("shape", ["a line", "a list", "a pretty list"])
 def test_a_row(shape: str, record: dict[str, Any], problem: Problem, tmp_path: Path) -> None:
