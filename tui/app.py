@@ -155,7 +155,7 @@ class ScoreApp(App[None]):
     async def _choose(self, screen: Screen[ModelChoice | None]) -> None:
         choice = await self.push_screen_wait(screen)
         if choice:
-            known = choice.model == self.services.model
+            known = catalog.same_file(choice.model, self.services.model)
             await self._load(choice.model, choice.adapters if choice.adapters or known else None)
 
     async def _load(self, model: Path, adapters: Mapping[str, Path] | None = None) -> None:

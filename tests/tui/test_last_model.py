@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from textual.screen import Screen
 
 from score_local import catalog
 from score_local.commands import setup
 from tests.tui.chat import Chat, chat
 from tui.history import History
+from tui.screens.models import ModelChoice
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +101,26 @@ def test_adapters_that_were_chosen_are_chosen_again(
     assert adapters_of(tmp_path, keys=["f5"]) == {"solver": str(solver)}, "loaded again"
     assert adapters_of(tmp_path, model=embedded) == {}, "a model that is asked for comes as it ships"
     assert adapters_of(tmp_path) == {}
+
+
+def test_all_adapters_are_off_where_the_loaded_model_is_chosen_without_under_another_spelling(
+    tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "adapters_of", lambda policy, model: {})
+    monkeypatch.chdir(tmp_path)
+
+    class Chosen(Screen[ModelChoice]):
+        def on_screen_resume(self) -> None:
+            self.dismiss(ModelChoice(Path(embedded.name), {}))
+
+    async def act(app: Chat) -> None:
+        assert app.app.services.policy.adapters
+        app.app.run_worker(app.app._choose(Chosen()))
+        await app.until(lambda: not app.app.services.policy.adapters)
+        await app.until(lambda: app.app.services.history.last_adapters() == {})
+
+    policy = f'[adapters]\nsolver = "{embedded}"\n'
+    chat(tmp_path, act, model=str(embedded), policy_text=policy)
 
 
 def test_an_adapter_that_is_gone_is_told(tmp_path: Path, embedded: Path) -> None:

@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Label, ProgressBar, Static
 
+from score_local.catalog import same_file
 from score_local.errors import UserError
 from tui.literal import literal
 from tui.model_list import AdapterRow, ModelRow, free_memory, list_adapters, list_models
@@ -32,7 +33,7 @@ MODELS = (
     Column("licence", 12),
     Column("where", 8),
 )
-ADAPTERS = (Column("adapter"), Column("role", 8), Column("kind", 5), Column("use", 8))
+ADAPTERS = (Column("adapter"), Column("role", 8), Column("kind", 5), Column("use", 17))
 ROLES = ("solver", "verifier", "refiner")
 STYLES = {"not here": "dim", "in use": "bold green", "here": "green", "too big": "yellow"}
 
@@ -66,9 +67,10 @@ class ModelsScreen(Screen[ModelChoice | None]):
         super().__init__()
         self._services = services
         self._models: dict[str, ModelRow] = {}
-        self._adapters: dict[str, AdapterRow] = {}
+        self._adapters: dict[str, AdapterRow] = {}  # of the model `_listed`: for another they say nothing
+        self._listed = ""
         self._used: dict[str, str] = {
-            str(Path(path).expanduser().resolve()): role for role, path in services.policy.adapters.items()
+            role: str(Path(path).expanduser().resolve()) for role, path in services.policy.adapters.items()
         }
         self._pull: Pull | None = None
 
@@ -110,16 +112,22 @@ class ModelsScreen(Screen[ModelChoice | None]):
 
     @work(exclusive=True, group="adapters")
     async def _list_adapters(self, row: ModelRow) -> None:
-        used = [Path(path) for path in self._used]
-        found = await asyncio.to_thread(list_adapters, row.path, used) if row.path else []
-        self._adapters = {str(adapter.path): adapter for adapter in found}
+        self._adapters, self._listed = await self._adapters_for(row), row.name
         table = self.query_one("#adapters", LiteralTable)
-        table.display = bool(found)
+        table.display = bool(self._adapters)
         table.fill((key, _adapter_cells(adapter, self._used)) for key, adapter in self._adapters.items())
+
+    async def _adapters_for(self, row: ModelRow) -> dict[str, AdapterRow]:
+        """By path, held against the model: each header is read, which may take seconds."""
+        used = [Path(path) for path in self._used.values()]
+        found = await asyncio.to_thread(list_adapters, row.path, used) if row.path else []
+        return {str(adapter.path): adapter for adapter in found}
 
     @on(DataTable.RowSelected, "#adapters")
     def _use_adapter(self, event: DataTable.RowSelected) -> None:
-        adapter = self._adapters[event.row_key.value or ""]
+        adapter = self._adapters.get(event.row_key.value or "")
+        if adapter is None:  # the list has become another model's
+            return
         if adapter.trouble:
             self._tell(adapter.trouble)
             return
@@ -137,12 +145,19 @@ class ModelsScreen(Screen[ModelChoice | None]):
         elif row.trouble:
             self._tell(f"{row.title}: {row.trouble}")
         else:
-            self.dismiss(ModelChoice(row.path, self._fitting()))
+            self._choose(row, row.path)
 
-    def _fitting(self) -> dict[str, Path]:
-        """The adapters in use that fit the chosen model."""
-        fitting = {key for key, adapter in self._adapters.items() if not adapter.trouble}
-        return {role: Path(key) for key, role in self._used.items() if key in fitting}
+    @work(exclusive=True, group="choice")
+    async def _choose(self, row: ModelRow, model: Path) -> None:
+        """Ends with the model and those of the adapters in use that fit it. They may not have been listed yet."""
+        if self._listed == row.name:
+            adapters = self._adapters
+        else:
+            self._tell("Looking which adapters fit it")
+            adapters = await self._adapters_for(row)
+        used = {role: Path(key) for role, key in self._used.items() if key in adapters and not adapters[key].trouble}
+        if self.is_current:  # it was not left meanwhile
+            self.dismiss(ModelChoice(model, used))
 
     @work
     async def _pull_model(self, row: ModelRow) -> None:
@@ -191,25 +206,29 @@ class ModelsScreen(Screen[ModelChoice | None]):
 
 
 def _toggled(used: Mapping[str, str], adapter: AdapterRow) -> dict[str, str]:
-    """An adapter is used for its role or not at all; one whose card names no role goes through all three. A role has
-    one adapter."""
+    """What is used by role, after Enter on an adapter: it plays its role or none, and one whose card names no role goes
+    through all three. One that a policy has put elsewhere, or into several roles, is first put aside. A role has one
+    adapter."""
     key = str(adapter.path)
     roles = (adapter.role,) if adapter.role in ROLES else ROLES
-    following = dict(zip(("", *roles), (*roles, ""), strict=True))[used.get(key, "")]
-    kept = {other: role for other, role in used.items() if other != key and role != following}
-    return {**kept, key: following} if following else kept
+    ways = [[], *([role] for role in roles)]
+    played = [role for role, path in used.items() if path == key]
+    following = ways[(ways.index(played) + 1) % len(ways)] if played in ways else []
+    kept = {role: path for role, path in used.items() if path != key and role not in following}
+    return {**kept, **dict.fromkeys(following, key)}
 
 
 def _model_cells(row: ModelRow, free: int, loaded: Path | None) -> tuple[str, ...]:
-    where = "not here" if row.path is None else "in use" if row.path == loaded else "here"
+    where = "not here" if row.path is None else "in use" if same_file(row.path, loaded) else "here"
     if row.path and where == "here" and row.memory and row.memory > free:
         where = "too big"
     return (row.name, _mib(row.bytes), _mib(row.memory), row.quantisation, row.licence, where)
 
 
 def _adapter_cells(row: AdapterRow, used: Mapping[str, str]) -> tuple[str, ...]:
-    use = "no fit" if row.trouble else used.get(str(row.path), "")
-    return (row.path.name, row.role, row.kind, use)
+    roles = [role for role in ROLES if used.get(role) == str(row.path)]
+    use = "all three" if len(roles) == len(ROLES) else ", ".join(roles)
+    return (row.path.name, row.role, row.kind, "no fit" if row.trouble else use)
 
 
 def _description(row: ModelRow) -> str:

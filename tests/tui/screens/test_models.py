@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tests.gguf_files import write_adapter, write_model
 from tests.tui.host import STILL_OPEN, drive, services, until
 from tests.tui.snapshots import assert_looks_as_before, screen_text
 from tui import model_list, pulling
+from tui.model_list import AdapterRow
 from tui.pulling import Pull, Stopped
 from tui.screens import models
 from tui.screens.first_start import FirstStartScreen
@@ -254,19 +255,101 @@ def test_a_broken_catalogue_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert drive(FirstStartScreen(services(tmp_path / "app")), act) is None
 
 
+def test_a_choice_made_before_the_adapters_are_listed_keeps_those_in_use(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refiner = adapter(folder, "good", "refiner")
+    may_list, asked = threading.Event(), threading.Event()
+
+    def slow(model: Path, others: Iterable[Path]) -> list[AdapterRow]:
+        asked.set()
+        may_list.wait(60)
+        return model_list.list_adapters(model, others)
+
+    monkeypatch.setattr(models, "list_adapters", slow)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "mine")
+        await until(pilot, asked.is_set)
+        may_list.set()
+        await until(pilot, lambda: not isinstance(pilot.app.screen, ModelsScreen))
+
+    policy = load_policy(None, {"adapters.refiner": str(refiner)})
+    choice = drive(ModelsScreen(services(tmp_path, policy=policy)), act)
+    assert choice == ModelChoice(folder / "mine.gguf", {"refiner": refiner})
+
+
+def test_a_choice_asks_what_fits_its_own_model(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list on the screen may still be that of the model that was highlighted before."""
+    refiner = adapter(folder, "good", "refiner")
+    write_model(folder / "tiny-q4_k_m.gguf", arch="qwen2")
+    may_list = threading.Event()
+
+    def slow(model: Path, others: Iterable[Path]) -> list[AdapterRow]:
+        if model.name != "mine.gguf":
+            may_list.wait(60)
+        return model_list.list_adapters(model, others)
+
+    monkeypatch.setattr(models, "list_adapters", slow)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "mine", "f12")
+        await until(pilot, lambda: pilot.app.screen.query_one("#adapters", LiteralTable).row_count == 1)
+        await press_on(pilot, "tiny")
+        may_list.set()
+        await until(pilot, lambda: not isinstance(pilot.app.screen, ModelsScreen))
+
+    policy = load_policy(None, {"adapters.refiner": str(refiner)})
+    assert drive(ModelsScreen(services(tmp_path, policy=policy)), act) == ModelChoice(folder / "tiny-q4_k_m.gguf", {})
+
+
+def test_one_adapter_keeps_both_its_roles(tmp_path: Path, folder: Path) -> None:
+    both = adapter(folder, "good", "")
+    policy = load_policy(None, {"adapters.solver": str(both), "adapters.refiner": str(both)})
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        await press_on(pilot, "mine", "f12")
+        await until(pilot, lambda: "solver, refiner" in screen_text(pilot.app))
+        await pilot.press("enter")
+
+    choice = drive(ModelsScreen(services(tmp_path, policy=policy)), act)
+    assert choice == ModelChoice(folder / "mine.gguf", {"solver": both, "refiner": both})
+
+
+def test_the_loaded_model_is_in_use_however_its_path_is_spelled(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", "models")
+    made = services(tmp_path)
+    made.model = folder / "mine.gguf"
+
+    async def act(pilot: Pilot[None]) -> None:
+        await listed(pilot)
+        assert "in use" in screen_text(pilot.app)
+
+    drive(ModelsScreen(made), act)
+
+
 @pytest.mark.parametrize(
     ("role", "before", "after"),
     [
-        ("refiner", {}, {"a": "refiner"}),
-        ("refiner", {"a": "refiner"}, {}),
-        ("refiner", {"b": "refiner", "c": "solver"}, {"c": "solver", "a": "refiner"}),
-        ("?", {}, {"a": "solver"}),
-        ("?", {"a": "solver"}, {"a": "verifier"}),
-        ("?", {"a": "refiner"}, {}),
+        ("refiner", {}, {"refiner": "a"}),
+        ("refiner", {"refiner": "a"}, {}),
+        ("refiner", {"refiner": "b", "solver": "c"}, {"solver": "c", "refiner": "a"}),
+        ("refiner", {"solver": "a"}, {}),
+        ("refiner", {"solver": "a", "refiner": "a", "verifier": "b"}, {"verifier": "b"}),
+        ("?", {}, {"solver": "a"}),
+        ("?", {"solver": "a"}, {"verifier": "a"}),
+        ("?", {"refiner": "a"}, {}),
+        ("?", {"solver": "a", "refiner": "a"}, {}),
     ],
 )
 def test_a_role_has_one_adapter(role: str, before: dict[str, str], after: dict[str, str]) -> None:
-    row = model_list.AdapterRow(path=Path("a"), role=role, kind="lora", base="")
+    row = AdapterRow(path=Path("a"), role=role, kind="lora", base="")
     assert _toggled(before, row) == after
 
 
