@@ -75,12 +75,13 @@ class Pair(Row, frozen=True, kw_only=True):
 
 
 class PairTexts(NamedTuple):
-    """What a pair's ids stand for."""
+    """What a pair's ids stand for, and all right samples of the problem whose equations hold."""
 
     problem: Problem
     wrong: Sample
     correct: Sample
     wrong_answer: str
+    right: tuple[Sample, ...] = ()
 
 
 class Judged(Row, frozen=True, kw_only=True):

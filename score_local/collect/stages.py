@@ -168,12 +168,26 @@ def texts_of(
     samples: Mapping[str, Sample],
     labels: Mapping[str, Labelled],
 ) -> dict[str, PairTexts]:
+    right = _sound(labels.values(), samples)
     return {
         pair.id: PairTexts(
-            problems[pair.problem], samples[pair.wrong], samples[pair.correct], labels[pair.wrong].answer or ""
+            problem=problems[pair.problem],
+            wrong=samples[pair.wrong],
+            correct=samples[pair.correct],
+            wrong_answer=labels[pair.wrong].answer or "",
+            right=tuple(right[pair.problem]),
         )
         for pair in pairs
     }
+
+
+def _sound(labels: Iterable[Labelled], samples: Mapping[str, Sample]) -> dict[str, list[Sample]]:
+    """By problem, the right samples whose equations hold."""
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for row in labels:
+        if row.label == "correct" and row.arithmetic_step is None:
+            found[row.problem].append(samples[row.id])
+    return found
 
 
 # -- critique and rules -------------------------------------------------------------------------------------------

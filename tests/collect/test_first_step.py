@@ -40,6 +40,35 @@ def test_where_the_first_wrong_step_is(wrong: str, step: int, why: str) -> None:
     assert first_step.first_wrong_step(QUESTION, wrong, RIGHT) == step, why
 
 
+PENS = "Ann buys 2 pens at 3 dollars and 2 books at 4 dollars. How many dollars does she pay?"
+IN_PAIRS = "Step 1: A pen and a book are 3 + 4 = 7.\nStep 2: Two of each are 7 * 2 = 14.\n\\boxed{14}"
+BY_KIND = "Step 1: 3 * 2 = 6.\nStep 2: 4 * 2 = 8.\nStep 3: 6 + 8 = 14.\n\\boxed{14}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "step", "why"),
+    [
+        ("Step 1: 3 * 2 = 6.\nStep 2: 4 * 2 = 8.\nStep 3: 6 + 8 = 15.", IN_PAIRS, 3, "only the slip is proven"),
+        ("Step 1: 3 * 2 = 7.\nStep 2: 4 * 2 = 8.\nStep 3: 7 + 8 = 16.", IN_PAIRS, 1, "the first of two slips"),
+        ("Step 1: 3 * 2 = 6.\nStep 2: 4 * 2 = 8.\nStep 3: 6 * 8 = 48.", f"{IN_PAIRS}\n{BY_KIND}", 3, "8 is right, too"),
+    ],
+)
+def test_another_way_is_no_wrong_way(wrong: str, right: str, step: int, why: str) -> None:
+    assert first_step.first_wrong_step(PENS, wrong, right) == step, why
+
+
+def test_all_right_solutions_tell_what_is_wrong() -> None:
+    problem = Problem("p", PENS, "14")
+    wrong = sample(2, "Step 1: 3 * 2 = 6.\nStep 2: 4 * 2 = 8.\nStep 3: 6 * 8 = 48.\n\\boxed{48}")
+    pair = PairTexts(problem, wrong, sample(0, IN_PAIRS), "48", right=(sample(0, IN_PAIRS), sample(1, BY_KIND)))
+    for known, step in ((pair.right, 3), ((), 1)):
+        loop = first_step.critique("p/2+0", pair._replace(right=known), Settings())
+        next(loop)
+        with pytest.raises(StopIteration) as end:
+            loop.send((Completion("It should be 6 + 8 = 14."),))
+        assert end.value.value.step == step
+
+
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4), st.text(max_size=60), st.text(max_size=60))
 def test_it_is_one_of_the_steps(steps: list[str], question: str, right: str) -> None:
     wrong = "\n".join(f"Step {n}: x{step}" for n, step in enumerate(steps, 1))
@@ -58,6 +87,19 @@ def test_it_is_one_of_the_steps(steps: list[str], question: str, right: str) -> 
 def test_the_hint_ends_with_the_step_that_should_stand_there(so_far: list[str], shown: int, why: str) -> None:
     right = steps_of(RIGHT)
     assert first_step.hint_for(QUESTION, so_far, right) == right[:shown], why
+
+
+@pytest.mark.parametrize(
+    ("slip", "shown", "why"),
+    [
+        ("Together it is 6 + 8 = 15.", ["3 * 2 = 6.", "4 * 2 = 8.", "6 + 8 = 14."], "14 is right, on this way too"),
+        ("Together it is $6 + $8 = $15.", ["3 * 2 = 6.", "4 * 2 = 8.", "$6 + $8 = 14."], "with its signs"),
+        ("6 * 8 = 40.", steps_of(IN_PAIRS)[:1], "48 is as wrong"),
+        ("6 + 8 equals 15.", steps_of(IN_PAIRS)[:1], "no equals sign to put it behind"),
+    ],
+)
+def test_a_slip_on_another_way_is_mended_on_that_way(slip: str, shown: list[str], why: str) -> None:
+    assert first_step.hint_for(PENS, ["3 * 2 = 6.", "4 * 2 = 8.", slip], steps_of(IN_PAIRS)) == shown, why
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from score_local.collect.records import Labelled, Pair, Sample
 from score_local.collect.settings import Settings
-from score_local.collect.stages import has_gold, label, labels_of, pairs_of, sample_loops
+from score_local.collect.stages import has_gold, label, labels_of, pairs_of, sample_loops, texts_of
 from score_local.engine.protocol import Generate
 from score_local.problem import Problem
 
@@ -61,6 +61,16 @@ def test_failure_and_doubt_are_labels_and_never_correct(fields: dict[str, str], 
 )
 def test_a_gold_answer_must_be_one_that_can_be_compared(problem: Problem, usable: bool) -> None:
     assert has_gold(problem) is usable
+
+
+def test_a_pair_knows_the_right_samples_of_its_problem_whose_equations_hold() -> None:
+    texts = [solving("4"), solving("5"), solving("4", "2 + 2 = 5, so it"), solving("4", "The sum")]
+    samples = {f"p/{i}": sample(i, text) for i, text in enumerate([*texts, "I do not know"])}
+    samples["q/0"] = sample(0, solving("4"), "q")
+    labels = {row.id: row for row in labels_of([PROBLEM, Problem("q", "What is 3 + 1?", "4")], samples)}
+    pair = Pair(id="p/1+0", problem="p", wrong="p/1", correct="p/0")
+    found = texts_of([pair], {"p": PROBLEM}, samples, labels)["p/1+0"]
+    assert [row.id for row in found.right] == ["p/0", "p/3"] and found.wrong_answer == "5"
 
 
 def test_only_what_is_missing_is_sampled() -> None:
