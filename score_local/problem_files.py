@@ -19,7 +19,6 @@ from score_local.problem_formats import Line, Numbered, reader_of
 from score_local.problem_records import Record, problem_from
 
 Translate = Callable[[Record], Record]
-MAX_LINE = 1 << 20  # bytes; a quarter of a million tokens fit into no small model's context
 HEAD = 8192
 FORMATS_WANTED = "Name a .jsonl, .csv or .txt file of problems, or - for stdin"
 MAGIC = {
@@ -137,12 +136,10 @@ def _missing(path: str) -> InputError:
 
 def _line(raw: bytes) -> Line:
     text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
-    return Line(text, _line_fault(raw))
+    return Line(text, len(raw), _line_fault(raw))
 
 
 def _line_fault(raw: bytes) -> InputError | None:
-    if len(raw) > MAX_LINE:
-        return InputError(f"the line is {len(raw) / 1e6:.1f} MB long", next="Shorten it: a line may have 1 MB")
     if b"\0" in raw:
         return InputError(f"there is a NUL byte at offset {raw.index(0)} of the line", next="Remove it")
     try:

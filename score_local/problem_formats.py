@@ -17,15 +17,22 @@ from score_local.problem import CHOICE_LETTERS
 from score_local.problem_records import Record
 
 HEADER_WANTED = "Name the columns in the first line: id,question,answer"
+MAX_SIZE = 1 << 20  # bytes of a problem; a quarter of a million tokens fit into no small model's context
 OBJECT_WANTED = "Write each problem as a JSON object on a line of its own"
 CSV_NAMES = {name.lower(): name for name in ("id", "question", "answer", "answerKey", "choices", "kind")}
 
 
 class Line(NamedTuple):
-    """A line as text; where it has a fault, the text is what could be saved of it."""
+    """A line as text, with its length in bytes; where it is damaged, the text is what could be saved of it."""
 
     text: str
-    fault: InputError | None = None
+    size: int
+    damage: InputError | None = None
+
+    @property
+    def fault(self) -> InputError | None:
+        """Why the line is no problem. A list may be on a line that is longer than a problem can be."""
+        return _too_long("line", self.size) or self.damage
 
 
 # Line numbers count from 1. A fault is handed over, not raised: a generator that has raised cannot go on.
@@ -58,18 +65,33 @@ def _jsonl(lines: Sequence[Line]) -> Numbered:
 
 def _json(lines: Sequence[Line]) -> Numbered:
     """One JSON value, an object or a list of them, which are counted instead of lines; otherwise JSONL."""
-    try:
-        whole = msgspec.json.decode("\n".join(line.text for line in lines))
-    except (msgspec.DecodeError, RecursionError):
-        whole = None
-    if whole is None or any(line.fault for line in lines):
+    damaged = any(line.damage for line in lines)
+    records = None if damaged else _whole("\n".join(line.text for line in lines))
+    if records is None:
         yield from _jsonl(lines)
         return
-    for number, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
-        yield number, record if isinstance(record, dict) else InputError("not a JSON object", next=OBJECT_WANTED)
+    for number, record in enumerate(records, 1):
+        encoded = bytes(record)
+        yield number, _too_long("problem", len(encoded)) or _json_object(encoded)
 
 
-def _json_object(text: str) -> Record | InputError:
+def _whole(text: str) -> list[msgspec.Raw] | None:
+    """The values of a list, still encoded, or the one value; None where the text is not one JSON value."""
+    try:
+        if text.lstrip().startswith("["):
+            return msgspec.json.decode(text, type=list[msgspec.Raw])
+        return [msgspec.json.decode(text, type=msgspec.Raw)]
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _too_long(what: str, size: int) -> InputError | None:
+    if size <= MAX_SIZE:
+        return None
+    return InputError(f"the {what} is {size / 1e6:.1f} MB long", next=f"Shorten it: a {what} may have 1 MB")
+
+
+def _json_object(text: str | bytes) -> Record | InputError:
     try:
         record = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -271,6 +271,40 @@ def assert_error(faults: tuple[InputError, ...], what: str, where: str, next_: s
     assert str(fault) == f"{where}: {what}. {next_}"
 
 
+def long_list(*sizes: int) -> bytes:
+    """A JSON list on one line; one record for each of the sizes in bytes."""
+    empty = len(json.dumps({"question": ""}))
+    return json.dumps([{"question": "a" * (size - empty)} for size in sizes]).encode()
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.dat", "-"])
+def test_a_list_may_be_on_one_long_line(name: str, tmp_path: Path) -> None:
+    content = long_list(MIB, MIB // 2, MIB)
+    found = from_stdin(content) if name == "-" else read(content, name, tmp_path)
+    assert [len(problem.question) for problem in found.problems] == [MIB - 16, MIB // 2 - 16, MIB - 16]
+    assert not found.faults
+
+
+def test_each_problem_of_a_list_has_the_limit_of_a_line() -> None:
+    found = from_stdin(long_list(99, MIB + 1, 98))
+    assert [problem.id for problem in found.problems] == ["line-1", "line-3"]
+    assert_error(found.faults, "the problem is 1.0 MB long", "stdin:2", "Shorten it: a problem may have 1 MB")
+
+
+@pytest.mark.parametrize(("name", "what"), [("p.json", "problem"), ("p.jsonl", "line"), ("p.txt", "line")])
+def test_one_problem_that_is_too_long(name: str, what: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"the {what} is 2.1 MB long"):
+        read(long_list(2 * MIB)[1:-1], name, tmp_path)
+
+
+def test_lines_of_json_have_the_limit_whatever_the_file_is_called() -> None:
+    found = from_stdin(b"\n".join([LINE, long_list(2 * MIB)[1:-1]]))
+    assert_error(found.faults, "the line is 2.1 MB long", "stdin:2", "Shorten it: a line may have 1 MB")
+
+
 QUOTES = 'Put the cell into double quotes, and write a quote in it as ""'
 BAD_ROWS = [
     (
