@@ -149,12 +149,18 @@ def _behind_gates(run: PolicyRun, refined: Refinements) -> list[Attempt | None]:
     """What an open gate puts in the place of each first solution: its refinement, whichever policy had it written, or
     the answer that is elected there; None where it is not known. What stood behind the policy's own gate comes first:
     where its asking ended early, refiner and vote knew less than with every verifier asked."""
-    if run.manifest.policy.method not in ("refine-then-vote", "budget"):
+    if not _votes_behind_gate(run):
         refiner = _refiner(run.manifest, run.manifest.policy.verify.verifiers)
         return [_refinement(trace) or refined.get((refiner, trace.id)) for trace in run.traces]
     opened = {trace.id: trace for trace in run.opened}
     found = [trace if trace.candidates else opened.get(trace.id, trace) for trace in run.traces]
     return [Attempt("", votes.chosen(trace)) if trace.candidates else None for trace in found]
+
+
+def _votes_behind_gate(run: PolicyRun) -> bool:
+    """Also where the safety rule shut its gate and made another method of it: what it was fitted from votes."""
+    methods = {run.manifest.policy.method, *(trace.method for trace in run.opened)}
+    return not methods.isdisjoint(("refine-then-vote", "budget"))
 
 
 def _refinements(runs: Iterable[PolicyRun]) -> Refinements:

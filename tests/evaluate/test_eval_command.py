@@ -84,6 +84,21 @@ def test_calibrations_are_fitted_on_the_other_half(opened: list[ScriptedEngine])
     assert len(opened) == 1
 
 
+def test_a_vote_that_never_refines_is_fitted_without_refinements(opened: list[ScriptedEngine]) -> None:
+    """Its gate, in the calibration's table of thresholds, does to the problems what it does at run time."""
+    text = 'base = "calibrated-vote"\n[verify]\ncalibration = "fit"\nverifiers = ["self", "consistency"]\n'
+    Path("mine.toml").write_text(text)
+    assert run("sums.jsonl", "--out", "out", "--policies", "mine.toml") == 0
+    assert {request.phase for request in opened[0].requests} == {"solve", "verify", "sample"}
+    report = json.loads(Path("out/report.json").read_text())
+    ((fit,), (result,)) = report["fits"].values(), report["results"]
+    assert fit["refine"] and fit["verdict"].startswith("refinement is on: out of fold the gate broke")
+    at = next(point for point in fit["gate"] if point["threshold"] == fit["threshold"])
+    summary = result["summary"]
+    assert (at["fixed"], at["broken"]) == (summary["fixed"]["count"], summary["broken"]["count"])
+    assert summary["oracle"]["missing"] == 0 and summary["oracle"]["recovered"] <= 1
+
+
 def test_a_policy_of_ones_own_over_a_shipped_one(opened: list[ScriptedEngine]) -> None:
     Path("mine.toml").write_text('base = "refine-self"\n[verify]\nthreshold = 0.0\n')
     assert run("sums.jsonl", "--out", "out", "--limit", "30", "--policies", "mine.toml,refine-always") == 0

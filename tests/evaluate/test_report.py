@@ -164,6 +164,17 @@ def test_the_ceiling_of_a_vote_is_what_is_elected_behind_every_gate() -> None:
     assert (known.summary.oracle.ceiling.count, known.summary.oracle.missing) == (3, 0)
 
 
+def test_the_ceiling_of_a_vote_that_the_safety_rule_shut_is_still_its_own() -> None:
+    """Its traces are of the method refine, and a refinement that another policy had written is none of its vote."""
+    shut = Policy(verify=Verify(verifiers=("self",), threshold=0.99), refine=Refine(when="never"))
+    runs = {
+        "vote": PolicyRun(made(shut), [trace("0", "6", 0.9)], [voted("0", "6", "7", "7", p=0.9)]),
+        "always": PolicyRun(made(ALWAYS), [trace("0", "6", 0.9, "8")]),
+    }
+    found = {one.name: one.summary.oracle.ceiling.count for one in report_of(SETUP, {}, problems(1), runs).results}
+    assert found == {"vote": 1, "always": 0}
+
+
 def test_what_is_unknown_or_failed_has_its_own_mark() -> None:
     traces = [trace("0", "7"), trace("1", "6"), trace("2", None, refinement=None), failed("3")]
     (result,) = report_of(SETUP, {}, problems(4), {"solve": PolicyRun(made(SOLVE), traces)}).results
