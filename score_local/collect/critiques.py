@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from score_local import answers
 from score_local.collect.solutions import one_line
 
-_NEGATED = r"(?:not|isn't|aren't|wasn't)\s+(?:(?:quite|entirely|fully|exactly|completely)\s+)?(?:correct|right|true)"
-_WRONG = rf"(?:incorrect|wrong|mistaken|false|{_NEGATED})"
-_VERDICT = re.compile(rf"\b(?:(?P<wrong>{_WRONG})|correct|right)\b", re.IGNORECASE)
+_NOT = r"(?:not|never|cannot|(?:ca|is|are|was|were|do|does|did|could|would)n['’]t)"
+_HARDLY = r"(?:(?:quite|entirely|fully|exactly|completely)\s+)?"
+_NEGATED = rf"{_NOT}\s+(?:(?:be|look|seem|appear)\s+(?:to\s+be\s+)?)?{_HARDLY}"
+_WRONG = rf"(?:incorrect|wrong|mistaken|false|{_NEGATED}(?:correct|right|true))"
+_NOT_THE_RIGHT = rf"{_NEGATED}(?:the|an?)\s+{_HARDLY}(?:correct|right|true)"  # what follows is part of the reason
+_VERDICT = re.compile(rf"\b(?:(?P<wrong>{_WRONG}|{_NOT_THE_RIGHT})|correct|right)\b", re.IGNORECASE)
 _OPENING = re.compile(
-    rf"^(?:(?:(?:this|the|that)\s+step|it|this|that)\s+(?:is\s+)?)?{_WRONG}\b[\s.,:;!–—-]*", re.IGNORECASE
+    rf"^(?:(?:(?:this|the|that)\s+step|it|this|that)\s+(?:(?:is|does|do|can|could|would)\s+)?)?{_WRONG}\b[\s.,:;!–—-]*",
+    re.IGNORECASE,
 )
 OPENING = "It should be"  # of what is said of the first wrong step alone
 _SHOULD_BE = re.compile(rf"{OPENING}:?\s+(?P<step>.+?)(?:,?\s+because\b.*|\.\s.*|\.?)$", re.DOTALL)
