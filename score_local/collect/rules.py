@@ -29,6 +29,8 @@ _HINT = re.compile(
 )
 
 
+_NUMBER = re.compile(r"(?<![\w.,])[-−]?\d(?:[\d,]*\d)?(?:\.\d+)?")
+_RESULT = re.compile(r"=\s*\$?([-−]?\d(?:[\d,]*\d)?(?:\.\d+)?)")
 _FIRST_STEP = re.compile(r"^\W*step\s*1\b", re.IGNORECASE | re.MULTILINE)
 _CRITIQUE = re.compile(r"\b(?:feedback|critique|first wrong step|hint|earlier attempt)\b", re.IGNORECASE)
 
@@ -106,9 +108,18 @@ def _quotes_hint(critiqued: Critiqued) -> bool:
 
 
 def _repeats_wrong_step(critiqued: Critiqued) -> bool:
-    """What the step should be is what it is."""
+    """What the step should be is what it is: the same calculation, or one number, the one that the step comes to."""
     mended = should_be(critiqued.first_feedback).rstrip(".")
-    return bool(mended) and "".join(mended.split()) in "".join(critiqued.steps[(critiqued.first or 1) - 1].split())
+    step = critiqued.steps[(critiqued.first or 1) - 1]
+    numbers, results = _NUMBER.findall(mended), _RESULT.findall(step)
+    if len(numbers) == 1 and results:
+        return answers.equal(numbers[0], results[-1], "number") is True
+    return bool(mended) and _calculates("".join(step.split()), "".join(mended.split()))
+
+
+def _calculates(step: str, calculation: str) -> bool:
+    """Whether the calculation stands in the step, and is no piece of a number or of a longer calculation there."""
+    return re.search(rf"(?<![\d.,+*/×÷−-]){re.escape(calculation)}(?![.,]?\d|[+*/×÷−-])", step) is not None
 
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:

@@ -157,6 +157,35 @@ def test_what_the_first_wrong_step_should_be_is_kept() -> None:
     assert judged.critique == f"Step 2 is the first wrong step. {MENDED}"
 
 
+@pytest.mark.parametrize(
+    ("step", "said", "repeated"),
+    [
+        ("12 + 2 = 14", "12+2 = 14", True),
+        ("He has 12 + 2 = 14 apples.", "12 + 2 = 14 apples", True),
+        ("12 + 2 = 14", "14", True),
+        ("12 + 2 = 14.00 dollars", "$14", True),
+        ("12 * 100 = 1,200", "1200 apples", True),
+        ("3 * 4 = 12, and 12 + 2 = 14", "14 apples", True),
+        ("So 14 are left", "14", True),
+        ("2 * 24 = 48", "24", False),
+        ("24 apples * 2 = 48 apples", "24 apples", False),
+        ("15 + 4 = 19", "5", False),
+        ("3 - 8 = -5", "5", False),
+        ("12 * 3 = 36", "12 * 3 = 3", False),
+        ("12 * 3 = 36", "2 * 3 = 36", False),
+        ("12 * 3 = 36.5", "12 * 3 = 36", False),
+        ("3 * 2 + 4 = 6", "2 + 4 = 6", False),
+        ("3 * 4 = 12, and 12 + 2 = 14", "12 apples", False),
+        ("So 14 are left", "4", False),
+    ],
+)
+def test_a_repeated_step_is_a_calculation_or_its_result(step: str, said: str, repeated: bool) -> None:
+    wrong = f"Step 1: There are 3 * 4 = 12 apples.\nStep 2: {step}\n\\boxed{{14}}"
+    critique = msgspec.structs.replace(FIRST, feedback=(f"It should be {said}, because he eats 2 of them.",))
+    judged = judge_critique(replace(GOOD, wrong=wrong, critique=critique))
+    assert (judged.reason == "repeats the wrong step") is repeated
+
+
 def test_every_rule_has_a_row() -> None:
     assert [rule.name for rule in EVERY_STEP_RULES] == list(dict.fromkeys(name for name, _ in BROKEN_CRITIQUES))
     assert [rule.name for rule in FIRST_STEP_RULES] == list(dict.fromkeys(name for name, _ in BROKEN_FIRST_STEPS))
