@@ -204,13 +204,17 @@ def _type_to_merge_into(text: str) -> str:
 
 
 def _require_usable(options: argparse.Namespace, types: list[str], targets: list[Path]) -> ImportanceMatrix | None:
-    """Raises ModelError for what would end a conversion only after gigabytes; the importance matrix that was given."""
+    """Raises ModelError for what would end a conversion only after gigabytes; the importance matrix that was given.
+    The first of the targets, one a type, are to be registered."""
     from convert.held_back import read_text
     from convert.imatrix import required_matrix
+    from score_local.own_models import free_name
 
     for target in targets:
         refuse_existing(target)
     _require_places(targets)
+    for target in targets[: len(types)]:
+        free_name(target)
     if options.text:
         read_text(options.text)
     remedy = "Compute one (score-convert imatrix, from a GGUF of the base) and give it with --imatrix"

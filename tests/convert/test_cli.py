@@ -15,6 +15,7 @@ from convert.imatrix import ImportanceMatrix, write_imatrix
 from score_local.catalog import load_catalog
 from score_local.errors import ModelError
 from score_local.gguf_file import read_header
+from score_local.own_models import register
 from tests.convert.conftest import TinyBase
 
 pytest.importorskip("torch")
@@ -172,6 +173,18 @@ def test_mistakes_are_one_line_before_anything_is_merged(
     error = capsys.readouterr().err.splitlines()
     assert told in error[-1] and error[-1].startswith("score-convert: ")
     assert not list(Path().glob("**/*.gguf*"))
+
+
+@pytest.mark.usefixtures("no_merge")
+@pytest.mark.parametrize("taken", ["refiner-q8_0", "Refiner-Q5_0"])
+def test_a_name_that_is_taken_is_told_before_anything_is_merged(
+    taken: str, base: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(Path("elsewhere", f"{taken}.gguf"), title="Another", licence="mit")
+    assert convert("all", adapter, "--base", base, "--to", "q8_0,q5_0", "--out", "out") == 2
+    error = capsys.readouterr().err.splitlines()
+    assert f"the name {taken.lower()} is taken by" in error[-1] and "Rename" in error[-1]
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("step", ["_quantize", "_prove", "_keep_proof"])

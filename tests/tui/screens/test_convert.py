@@ -230,6 +230,14 @@ def test_a_job_is_stopped_from_another_thread(monkeypatch: pytest.MonkeyPatch) -
     assert outcome.names == () and outcome.code != 0
 
 
+def test_a_registered_name_of_any_script_is_heard_in_any_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}.items():
+        monkeypatch.setenv(name, value)
+    child(monkeypatch, WORK.replace("refiner", r"\u6570\u5b66"))
+    said: list[str] = []
+    assert ConvertJob(ORDER).run(said.append, lambda *_: None) == Outcome(0, ("数学-q8_0",)), said
+
+
 def test_a_whole_conversion(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # a second thread gains nothing for models this small
