@@ -24,8 +24,10 @@ import msgspec
 
 from score_local import answers, prompts
 from score_local.engine.backend import Row
+from score_local.engine.chat import ChatTemplate
 from score_local.engine.llama import LlamaBackend, open_engine, physical_cores, start_engine
 from score_local.engine.protocol import Completion, Generate, Message, Reply, Sampling
+from score_local.errors import EngineError, InputError
 from score_local.openmp import VARIABLES
 from score_local.problem import Problem
 
@@ -33,6 +35,8 @@ T = TypeVar("T")
 DEPTH = 256  # prompt tokens before decoding is timed
 STEPS = 32  # tokens decoded in each sequence while timed
 REPEATS = 3
+PLAIN = Sampling(loop_window=0)  # greedy, and to the end also of a reply that runs in a loop, as the plain loop does
+MARGIN = 8  # tokens by which the plain loop's prompt may be the longer one
 # What libgomp does where nobody sets anything: the plain loop gets it, as its user would, and not this engine's choice.
 LIBRARY_DEFAULTS = {"GOMP_SPINCOUNT": "300000"}
 
@@ -203,20 +207,29 @@ def _rate_while_all_live(times: Sequence[list[float]]) -> float:
 def solve_batched(
     model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None
 ) -> Solved:
-    """Greedy solutions through the engine; call it `apart`."""
+    """Greedy solutions through the engine; call it `apart`. Raises EngineError where one fails: it would count as
+    solved in no time."""
     engine = open_engine(model, streams=sequences, context=context, threads=threads)
     listeners = [_Clock() for _ in problems]
     began = time.perf_counter()
     try:
         for problem, listener in zip(problems, listeners, strict=True):
-            engine.submit(Generate(prompts.solve_messages(problem)), listener)
-        replies = [listener.reply.get() for listener in listeners]
+            engine.submit(Generate(prompts.solve_messages(problem), sampling=PLAIN), listener)
+        replies = [_completion(listener.reply.get()) for listener in listeners]
     finally:
         seconds = time.perf_counter() - began
         engine.close()
-    texts = [reply.text if isinstance(reply, Completion) else "" for reply in replies]
-    generated = sum(reply.usage.generated for reply in replies if isinstance(reply, Completion))
-    return Solved(len(problems), seconds, generated, _correct(problems, texts), peak_memory())
+    generated = sum(reply.usage.generated for reply in replies)
+    return Solved(
+        len(problems), seconds, generated, _correct(problems, [reply.text for reply in replies]), peak_memory()
+    )
+
+
+def _completion(reply: Reply) -> Completion:
+    if isinstance(reply, EngineError):
+        raise reply
+    assert isinstance(reply, Completion), "that is what was asked for"
+    return reply
 
 
 def solve_one_by_one(model: Path, problems: Sequence[Problem], context: int, threads: int | None) -> Solved:
@@ -229,7 +242,7 @@ def solve_one_by_one(model: Path, problems: Sequence[Problem], context: int, thr
     began = time.perf_counter()
     for problem in problems:
         messages = [{"role": m.role, "content": m.content} for m in prompts.solve_messages(problem)]
-        reply: Any = llama.create_chat_completion(messages, temperature=0.0, max_tokens=512)  # type: ignore[arg-type]
+        reply: Any = llama.create_chat_completion(messages, temperature=0.0, max_tokens=PLAIN.max_tokens)  # type: ignore[arg-type]
         texts.append(reply["choices"][0]["message"]["content"] or "")
         generated += reply["usage"]["completion_tokens"]
     seconds = time.perf_counter() - began
@@ -240,13 +253,39 @@ def solve_one_by_one(model: Path, problems: Sequence[Problem], context: int, thr
 def compare(
     model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None
 ) -> tuple[Solved, Solved]:
-    """(engine, single-sequence loop) on the same problems: half of the loop, the engine, the other half of the loop."""
+    """(engine, single-sequence loop) on the same problems: half of the loop, the engine, the other half of the loop.
+
+    Problems that do not fit into `context` are left out, by name. Raises InputError where none fits.
+    """
+    problems = _fitting(problems, apart(too_long, model, problems, context))
     half = (len(problems) + 1) // 2
     with openmp(LIBRARY_DEFAULTS):
         first = apart(solve_one_by_one, model, problems[:half], context, threads)
     batched = apart(solve_batched, model, problems, sequences, context, threads)
     with openmp(LIBRARY_DEFAULTS):
         return batched, first + apart(solve_one_by_one, model, problems[half:], context, threads)
+
+
+def too_long(model: Path, problems: Sequence[Problem], context: int) -> list[str]:
+    """The ids of the problems whose prompt leaves no room for a reply in `context` tokens; call it `apart`."""
+    backend = LlamaBackend(model, streams=1, context=DEPTH)
+    try:
+        template = ChatTemplate(backend.chat_template(), backend.special_text(), backend.tokenize, backend.name)
+        prompt = {problem.id: template.encode(prompts.solve_messages(problem)) for problem in problems}
+        return [key for key, tokens in prompt.items() if len(tokens) + MARGIN >= context]
+    finally:
+        backend.close()
+
+
+def _fitting(problems: Sequence[Problem], too_long: Sequence[str]) -> Sequence[Problem]:
+    if not too_long:
+        return problems
+    told = ", ".join(too_long)
+    fitting = [problem for problem in problems if problem.id not in too_long]
+    if not fitting:
+        raise InputError(f"the prompts of all problems are too long ({told})", "--context", "Raise it")
+    print(f"score-local: left out, as the prompt is too long for --context: {told}", file=sys.stderr)
+    return fitting
 
 
 def memory(model: Path, sequences: int, context: int, threads: int | None) -> Memory:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from score_local import bench, cli
 from score_local.commands import setup
+from score_local.engine.protocol import Generate, Request, Sampling
+from score_local.engine.scripted import ScriptedEngine
+from score_local.errors import EngineError, InputError
 from score_local.problem import Problem
 
 SOLVED = bench.Solved(problems=2, seconds=1.0, generated=10, correct=1, peak_memory=2**20)
 SHORT = ("--skip-sweep",)
+COMPARE = bench.compare
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +76,59 @@ def test_the_shipped_problems_up_to_the_limit(measured: list[Sequence[Problem]])
     assert cli.main(["bench", *SHORT]) == 0
     assert cli.main(["bench", *SHORT, "--limit", "1"]) == 0
     assert len(measured[0]) > 1 and measured[1] == measured[0][:1]
+
+
+def solving_all_but(too_long: list[str], solved: list[list[str]]) -> Callable[..., object]:
+    """What runs apart: what is too long, then the ids that each way of solving is given."""
+
+    def apart(function: Callable[..., object], _: Path, problems: Sequence[Problem], *__: object) -> object:
+        if function is bench.too_long:
+            return too_long
+        solved.append([problem.id for problem in problems])
+        return msgspec.structs.replace(SOLVED, problems=len(problems))
+
+    return apart
+
+
+PROBLEMS = [Problem(key, "2 + 2?", "4") for key in "abc"]
+
+
+def test_a_problem_that_does_not_fit_is_left_out_of_both_by_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solved: list[list[str]] = []
+    monkeypatch.setattr(bench, "apart", solving_all_but(["b"], solved))
+    batched, single = COMPARE(Path("m.gguf"), PROBLEMS, 4, 1024, None)
+    assert (batched.problems, single.problems) == (2, 2) and solved == [["a"], ["a", "c"], ["c"]]
+    assert capsys.readouterr().err == "score-local: left out, as the prompt is too long for --context: b\n"
+
+
+def test_where_no_problem_fits_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    solved: list[list[str]] = []
+    monkeypatch.setattr(bench, "apart", solving_all_but(["a", "b", "c"], solved))
+    with pytest.raises(InputError, match=r"--context: the prompts of all problems are too long \(a, b, c\). Raise it"):
+        COMPARE(Path("m.gguf"), PROBLEMS, 4, 1024, None)
+    assert solved == []
+
+
+def test_the_engine_writes_as_much_as_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return "\\boxed{4}"
+
+    monkeypatch.setattr(bench, "open_engine", lambda *_, **__: ScriptedEngine(script))
+    found = bench.solve_batched(Path("m.gguf"), PROBLEMS, 4, 1024, None)
+    assert (found.problems, found.correct) == (3, 3)
+    for request in asked:
+        assert isinstance(request, Generate) and request.sampling == Sampling(loop_window=0)
+
+
+def test_a_reply_that_failed_is_no_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "open_engine", lambda *_, **__: ScriptedEngine(lambda _: EngineError("out of memory")))
+    with pytest.raises(EngineError, match="out of memory"):
+        bench.solve_batched(Path("m.gguf"), PROBLEMS, 4, 1024, None)
 
 
 def test_without_the_loop_no_problem_is_read(measured: list[Sequence[Problem]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from score_local import bench, catalog, cli
 from score_local.errors import ModelError
+from score_local.problem import Problem
 from score_local.runs import read_traces
 from tests.engine.adapters import write_random_lora
 
@@ -73,6 +74,11 @@ def test_solve_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 def test_memory_stays_within_what_is_promised(model: Path) -> None:
     found = bench.apart(bench.memory, model, 8, 1024, None)
     assert 0 < found.peak <= found.allowed
+
+
+def test_bench_knows_what_does_not_fit(model: Path) -> None:
+    asked = [Problem("short", "2 + 3?"), Problem("long", "word " * 2000)]
+    assert bench.apart(bench.too_long, model, asked, 1024) == ["long"]
 
 
 def test_a_busy_neighbour_does_not_stall_decoding(model: Path) -> None:
