@@ -55,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
     from score_local.runs import read_manifest, read_traces, write_whole
 
     folder, out = Path(options.run), Path(options.out)
-    _check_writable(out)
+    _check_writable(out, folder)
     origin = origin_of(read_manifest(folder))
     calibration, report = calibrate.calibrate(read_traces(folder), origin, str(folder), _choices(options))
-    write_whole(out.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_whole(_report(out), msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     plots = _write_plots(out, report)
     write_calibration(out, calibration)
     print(calibration_tables.text(calibration, report))
@@ -100,9 +100,19 @@ def _write_plots(out: Path, report: Report) -> bool:
     return True
 
 
-def _check_writable(out: Path) -> None:
-    """Raises PolicyError before anything is computed."""
+def _report(out: Path) -> Path:
+    """Where the report lies, beside the calibration."""
+    return out.with_suffix(".json")
+
+
+def _check_writable(out: Path, run: Path) -> None:
+    """Raises PolicyError or RunError before anything is computed. The report must not replace a file of the run that
+    has its name, as RUN/manifest.toml would have it."""
+    from score_local.answer_files import check_place
+    from score_local.runs import MANIFEST, SUMMARY, TRACES
+
     if out.suffix != ".toml":
         raise PolicyError(f"{out.name!r} does not end in .toml", "--out", "For example: --out calibration.toml")
-    if not out.parent.is_dir():
-        raise PolicyError("there is no such folder", str(out.parent), "Make it, or choose another --out")
+    kept = {run / name: "the run's own file" for name in (MANIFEST, TRACES, SUMMARY)}
+    for file in (out, _report(out)):
+        check_place(str(file), kept, "--out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import time
 from contextlib import closing
 from importlib import metadata
@@ -107,7 +108,7 @@ def _timed_decode(path: Path) -> list[Trouble]:
     try:
         backend = LlamaBackend(path, streams=1, context=256)
     except UserError as error:
-        return [(str(error), "score-local models check")]
+        return [(str(error), f"score-local models check {shlex.quote(str(path))}")]
     try:
         _say("load", f"{path.name} in {time.perf_counter() - began:.1f} s")
         rate = decode_rate(backend, 1, TIMED_TOKENS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,14 @@ def test_the_walls_that_stand(
     found = doctor._sandbox()
     assert capsys.readouterr().out == told and len(found) == troubles
     assert all("does not keep programs from network" in what for what, _ in found)
+
+
+def test_a_model_that_does_not_load_is_to_be_checked_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "a model.gguf"
+    file.write_bytes(b"GGUF")
+    assert doctor._timed_decode(file)[0][1] == f"score-local models check '{file}'"
 
 
 def without(*absent: str) -> Callable[[str], object]:

@@ -8,12 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from score_local import cli
 from score_local.errors import PolicyError, RunError
 from score_local.evaluate.calibrate import Choices, calibrate
 from score_local.evaluate.calibration_file import differences, read_calibration, write_calibration
 from score_local.evaluate.calibration_report import Report
 from score_local.evaluate.calibration_rows import rows_of, to_fit_on, to_report_on
 from score_local.evaluate.cascade import stage_probabilities, stops
+from score_local.policy import Policy
+from score_local.runs import manifest_of
 from score_local.trace import Attempt, Signal, Trace
 from score_local.verifiers.calibration import Calibration
 from score_local.verifiers.combine import calibrated, cheap_first, check_verifiers, undecided
@@ -200,3 +203,43 @@ def test_the_same_run_gives_the_same_calibration_in_any_order(run: list[Trace]) 
 def test_probabilities_are_of_the_right_shape(run: list[Trace], fitted: tuple[Calibration, Report]) -> None:
     ps = stage_probabilities(fitted[0].stages, rows_of(run, "run"))
     assert ps.shape == (3, len(run)) and np.all((ps > 0) & (ps < 1))
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("run/manifest.toml", "run/manifest.json: is the run's own file, which would be lost. Give --out another name"),
+        ("run/summary.toml", "run/summary.json: is the run's own file, which would be lost"),
+        ("link/manifest.toml", "link/manifest.json: is the run's own file, which would be lost"),
+        ("none/calibration.toml", "none/calibration.toml: its folder does not exist"),
+        ("folder.toml", "folder.toml: is a folder"),
+        ("run/calibration.json", "--out: 'calibration.json' does not end in .toml"),
+    ],
+)
+def test_nothing_is_written_over_the_run(
+    out: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(traces(600))
+    Path("link").symlink_to("run")
+    Path("folder.toml").mkdir()
+    before = {file.name: file.read_bytes() for file in Path("run").iterdir()}
+    assert cli.main(["calibrate", "run", "--out", out]) == 2
+    assert told in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
+
+
+def test_a_calibration_may_lie_in_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(traces(600))
+    assert cli.main(["calibrate", "run", "--out", "run/calibration.toml"]) == 0
+    assert read_calibration(Path("run/calibration.toml")).refine and Path("run/calibration.json").is_file()
+
+
+def write_run(rows: list[Trace]) -> None:
+    model = Path("model.gguf")
+    model.write_bytes(b"GGUF")
+    Path("run").mkdir()
+    Path("run/manifest.json").write_bytes(msgspec.json.encode(manifest_of(model, {}, Policy(), 2048)))
+    Path("run/traces.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    Path("run/summary.json").write_text("{}")
