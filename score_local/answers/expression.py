@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from score_local.answers.final import Final
 from score_local.answers.number import parse_number, spell
 from score_local.answers.process import Worker
+from score_local.answers.python_syntax import latex_of
 
 MAX_LENGTH = 1000  # characters of an expression; no answer is longer
 
@@ -51,11 +53,15 @@ def equal(left: str, right: str, worker: Worker = _worker) -> bool | None:
     left, right = _evened(left), _evened(right)
     if not _squeezed(left) or not _squeezed(right):
         return None
-    if _squeezed(left) == _squeezed(right):
-        return True
-    if _APART.search(left) or _APART.search(right):
-        return None  # Math-Verify reads "1 200" as 201, or drops a part of it
-    verdict = worker.ask({"left": left, "right": right})
+    return True if _squeezed(left) == _squeezed(right) else _by_worker(left, right, worker)
+
+
+def _by_worker(left: str, right: str, worker: Worker) -> bool | None:
+    sides = latex_of(left), latex_of(right)
+    # Math-Verify reads "1 200" as 201, or drops a part of it.
+    if sides[0] is None or sides[1] is None or _APART.search(left) or _APART.search(right):
+        return None
+    verdict = worker.ask({"left": sides[0], "right": sides[1]})
     return verdict if isinstance(verdict, bool) else None
 
 
@@ -69,15 +75,35 @@ def same_by_math_verify(left: str, right: str) -> bool | None:
     sides = _parsed(left), _parsed(right)
     if not all(sides):
         return None
+    if _letter_in(*sides) or _letter_in(*sides[::-1]):
+        sides = [side + 1 for side in sides[0]], [side + 1 for side in sides[1]]
     orders = (sides, sides[::-1])
     return any(verify(gold, target, timeout_seconds=None, raise_on_error=True) for gold, target in orders)
 
 
-def _parsed(text: str) -> list[object]:
+def _letter_in(letter: list[Any], formula: list[Any]) -> bool:
+    """Math-Verify compares a lone letter by its name only: to it, x is not 2x/2, but x + 1 is 2x/2 + 1."""
+    from sympy import Expr
+
+    if not all(isinstance(one, Expr) for one in (*letter, *formula)):
+        return False
+    names = {symbol.name for one in formula if not one.is_Symbol for symbol in one.free_symbols}
+    return any(one.is_Symbol and one.name in names for one in letter)
+
+
+def _parsed(text: str) -> list[Any]:
     from math_verify import parse
 
     found = parse(rf"\boxed{{{text}}}", parsing_timeout=None, raise_on_error=True)
-    return [expression for expression in found if not isinstance(expression, str)]  # a string is what it could not read
+    # A string is what it could not read.
+    return [_with_imaginary_unit(expression) for expression in found if not isinstance(expression, str)]
+
+
+def _with_imaginary_unit(expression: Any) -> Any:
+    """Math-Verify reads i as a variable, and that of "2i" as another than that of "2 i"."""
+    from sympy import I
+
+    return expression.xreplace({symbol: I for symbol in expression.free_symbols if symbol.name == "i"})
 
 
 def _formula(sentence: str) -> str:

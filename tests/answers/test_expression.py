@@ -66,11 +66,69 @@ EQUALITIES = [
     ("(1, 2)", "(2, 1)", False, "a pair has"),
     (r"50\%", "0.5", True, "percent of an expression"),
     (r"\text{even}", r"\text{odd}", False, "words"),
+    ("1 + 2i", r"1 + 2 \cdot i", True, "the imaginary unit is one, however it is multiplied"),
+    ("i^2", "-1", True, "and no variable"),
+    ("(1+i)^2", "2i", True, "and no variable"),
+    ("1 + 2i", "2 + i", False, "complex numbers differ"),
+    ("i > 1", "i > 2", None, "nor has it an order"),
+    (r"\frac{2x}{2}", "x", True, "a letter may be written as a formula"),
+    ("x + 1 - 1", "x", True, "a letter may be written as a formula"),
+    ("2x", "x", False, "but not as any"),
+    ("y + x - x", "x", False, "nor as another letter"),
     ("2x +", "2x", None, "no expression"),
     ("", "", None, "nothing is not equal to nothing"),
     ("x", None, None, "missing"),
     ("x" * 2000, "y", None, "too long to try"),
 ]
+
+# A program's value (or a model's answer) in Python's syntax, and an answer in LaTeX.
+PYTHON = [
+    ("x**2", "x^2", True, "a power"),
+    ("x**2", "x^3", False, "another power"),
+    ("x**2 + 2*x + 1", "(x+1)^2", True, "Math-Verify would keep the 1 of it"),
+    ("x**2 + 1", "1", False, "Math-Verify would keep the 1 of it"),
+    ("x**10", "x^{10}", True, "an exponent of two digits"),
+    ("x**-1", r"\frac{1}{x}", True, "a negative exponent"),
+    ("-x**2", "-x^2", True, "the power binds more than the sign"),
+    ("(-x)**2", "x^2", True, "but less than brackets"),
+    ("x - (y + 1)", "x-y-1", True, "brackets of a sum"),
+    ("2**(1/3)", r"\sqrt[3]{2}", True, "a root as a power"),
+    ("sqrt(2)/2", r"\frac{\sqrt{2}}{2}", True, "a root"),
+    ("sqrt(2)/2", r"\frac{\sqrt{3}}{2}", False, "another root"),
+    ("pi/4", r"\frac{\pi}{4}", True, "pi is not p times i"),
+    ("2*pi", r"2\pi", True, "pi is not p times i"),
+    ("2*theta", r"2\theta", True, "a Greek letter"),
+    ("x1 + x2", "x_1 + x_2", True, "an index"),
+    ("exp(-x)", "e^{-x}", True, "a function"),
+    ("cos(pi/6)", r"\frac{\sqrt{3}}{2}", True, "a function"),
+    ("Abs(x)", "|x|", True, "a function"),
+    ("log(x, 2)", r"\log_2 x", True, "a logarithm to a base"),
+    ("log(x)", r"\log x", None, "one without: to 10, or to e?"),
+    ("factorial(5)", "120", True, "a function"),
+    ("Rational(1, 3)*x", r"\frac{x}{3}", True, "a fraction"),
+    ("1.0*x", "x", True, "a float that is whole"),
+    ("1 + 2*I", "1+2i", True, "SymPy's imaginary unit"),
+    ("(1+2j)", "1+2i", True, "and Python's"),
+    ("(-oo, 3)", r"(-\infty, 3)", True, "infinity"),
+    ("x >= 2", r"x \ge 2", True, "a comparison"),
+    ("{sqrt(2), 1}", r"\{1, \sqrt{2}\}", True, "a set"),
+    ("(1, sqrt(2))", r"(1, \sqrt{2})", True, "a pair"),
+    ("sqrt(2), 1", r"1, \sqrt{2}", True, "a list without brackets"),
+    ("2*x^2", "2x^2", True, "a mixture of both"),
+    ("Interval(0, 1)", "[0, 1]", None, "what is not known here"),
+    ("(2 <= x) & (x < 5)", "[2, 5)", None, "what is not known here"),
+    ("total**2", "x^2", None, "a name that is no variable of mathematics"),
+    ("2*E", "2e", None, "SymPy's e, or a variable"),
+    ("even", r"\text{even}", True, "a word is no formula"),
+    ("ab(a + b)", "a^2b + ab^2", True, "nor a call"),
+    ("(" * 300 + "x*y" + ")" * 300, "xy", None, "more brackets than Python reads"),
+]
+
+
+@pytest.mark.parametrize(("left", "right", "expected", "reason"), PYTHON)
+def test_python_syntax(left: str, right: str, expected: bool | None, reason: str) -> None:
+    assert equal(left, right, "expression") is expected, reason
+    assert equal(right, left, "expression") is expected, reason
 
 
 @pytest.mark.parametrize(("text", "expected", "reason"), EXTRACTIONS)
