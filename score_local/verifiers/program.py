@@ -39,7 +39,12 @@ MAX_TOKENS = 256
 # A program that agrees, and one that does not, weigh as much as these counts of (disagreeing, all) programs seen
 # before: measured on 100 problems of GSM8K train (see `_p_incorrect`).
 PRIOR_DISAGREEING, PRIOR = 1.0, 2.0
-SIGNIFICANT = 12  # digits of a float; those behind are noise
+# A float is written with 15 to 17 digits where it is not exact, and all behind the twelfth may be noise; not so the
+# units and cents of a large sum. More digits has only a Decimal, which is exact.
+FLOAT_DIGITS = range(15, 18)
+SIGNIFICANT, CENTS = 12, 2
+_FRACTION = re.compile(r"-?\d+/\d+")  # as `spell` writes what no decimal is
+_DECIMAL = re.compile(r"(\d+)\.(\d+)(?:e([-+]\d+))?", re.IGNORECASE)
 
 
 def program_verifier(case: Case) -> Steps[Signal]:
@@ -162,7 +167,7 @@ def _stated(value: str | None, problem: Problem) -> str | None:
     if value is None:
         return None
     if problem.kind == "expression":
-        return value
+        return _expression(value)
     number = _number(value)
     if number is None:
         return None
@@ -172,22 +177,47 @@ def _stated(value: str | None, problem: Problem) -> str | None:
     return CHOICE_LETTERS[values.index(number)] if number in values else None
 
 
+def _expression(value: str) -> str | None:
+    """None for a truth value, which may mean yes, even or possible, and for a formula of rounded floats."""
+    if _DECIMAL.fullmatch(value.lstrip("-")):
+        number = _number(value)
+        return None if number is None else spell(number)
+    rounded = any(_digits(decimal) in FLOAT_DIGITS for decimal in _DECIMAL.finditer(value))
+    return None if rounded or value in ("True", "False") else value
+
+
 def _number(value: str) -> Fraction | None:
-    number = answers.parse_number(value)
-    if number is None or not re.search(r"[.e]", value):
+    """Exactly what the text says, but for the noise of a float."""
+    number, decimal = answers.parse_number(value), _DECIMAL.search(value)
+    if number is None or decimal is None or number.denominator == 1 or _digits(decimal) not in FLOAT_DIGITS:
         return number
-    return Fraction(f"{float(number):.{SIGNIFICANT}g}")
+    places = SIGNIFICANT - _digits(decimal) + len(decimal[2]) - int(decimal[3] or 0)
+    return round(number, max(places, CENTS))
+
+
+def _digits(decimal: re.Match[str]) -> int:
+    """How many significant digits are written."""
+    return len((decimal[1] + decimal[2]).lstrip("0"))
 
 
 def _agree(stated: str, answer: str, problem: Problem) -> bool:
     """Equal, or equal once rounded to the decimals that the solution writes."""
     if answers.equal(stated, answer, problem.kind) is True:
         return True
-    decimals = len(answer.partition(".")[2]) if problem.kind == "number" and "/" not in answer else 0
     exact, written = answers.parse_number(stated), answers.parse_number(answer)
-    if not decimals or exact is None or written is None:
+    if exact is None or written is None:
         return False
-    return 2 * abs(exact - written) <= Fraction(1, 10**decimals)
+    tolerated = _tolerated(stated, answer, written, problem)
+    return tolerated > 0 and abs(exact - written) <= tolerated
+
+
+def _tolerated(stated: str, answer: str, written: Fraction, problem: Problem) -> Fraction:
+    """By how much the program's value may differ: half a unit of the last decimal that the solution writes; from a
+    fraction such as 1/3, by what a float cannot hold of it."""
+    if _FRACTION.fullmatch(answer):
+        return abs(written) / 10 ** (SIGNIFICANT - 1) if "." in stated else Fraction(0)
+    decimals = len(answer.partition(".")[2]) if problem.kind == "number" and "/" not in answer else 0
+    return Fraction(1, 2 * 10**decimals) if decimals else Fraction(0)
 
 
 class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
