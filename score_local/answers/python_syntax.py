@@ -10,7 +10,7 @@ import ast
 import re
 
 _OTHERWISE = re.compile(r"\*|[A-Za-z]{2}|[<>=]=|\dj\b|[A-Za-z]_?\d")  # what the two write differently
-_LATEX = re.compile(r"\\|[_^]\{|\$")
+_NO_PYTHON = re.compile(r"\\|[_^]\{|\$|\d(?:and|else|for|if|in|is|not|or)")  # LaTeX; 5in, of which Python warns
 _PYTHON_ONLY = re.compile(r"\*\*|&|[A-Za-z]{3}\(|\bE\b")  # SymPy's E is e, but E may be a variable as well
 
 _CONSTANTS = {"pi": r"\pi", "oo": r"\infty", "inf": r"\infty"}
@@ -61,7 +61,7 @@ class _Unknown(Exception):
 
 def latex_of(text: str) -> str | None:
     """A formula in Python's syntax as LaTeX; other texts as they are; None for Python that is not known here."""
-    if _LATEX.search(text) or not _OTHERWISE.search(text):
+    if _NO_PYTHON.search(text) or not _OTHERWISE.search(text):
         return text
     try:
         return _latex(ast.parse(text.strip().replace("^", "**"), mode="eval").body)
