@@ -76,11 +76,11 @@ def resolve(
 
     Raises ModelError where there is none, or where its size is not the catalogue's.
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(name_or_path))
+    if os.path.isfile(path):  # what no path can be, as too long a name, is none; Path.is_file would raise
         return path
-    if _looks_like_path(name_or_path) or (path.is_dir() and name_or_path not in load_catalog()):
-        what = "is a folder, not a GGUF file" if path.is_dir() else "no such model file"
+    if _looks_like_path(name_or_path) or (os.path.isdir(path) and name_or_path not in load_catalog()):
+        what = "is a folder, not a GGUF file" if os.path.isdir(path) else "no such model file"
         raise ModelError(what, name_or_path, f"Give a GGUF, or a name: {LIST}")
     entry = find_entry(name_or_path)
     found = locate(entry)
@@ -120,8 +120,8 @@ def pull(entry: Entry, progress: Progress | None = None) -> Path:
 def resolve_base(name_or_path: str, *, fetch: bool = False) -> Path:
     """What an adapter was trained on: a Hugging Face folder, a GGUF, a catalogue name, or a hub id (`owner/name`) that
     the hub's cache holds or that may be fetched. Raises ModelError."""
-    path = Path(name_or_path).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(name_or_path))
+    if os.path.exists(path):
         return path
     if name_or_path in load_catalog():
         return resolve(name_or_path)

@@ -68,7 +68,7 @@ def models_dir() -> Path:
     """$SCORE_LOCAL_MODELS, else the user's cache. It may not exist yet."""
     chosen = os.environ.get("SCORE_LOCAL_MODELS")
     if chosen:
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     import platformdirs
 
     return platformdirs.user_cache_path("score-local") / "models"

@@ -158,6 +158,8 @@ def test_a_catalogue_that_is_no_text(folder: Path) -> None:
 def test_the_models_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCORE_LOCAL_MODELS", "~/gguf")
     assert catalog.models_dir() == Path.home() / "gguf"
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", "~nobody-here/gguf")
+    assert catalog.models_dir() == Path("~nobody-here/gguf")
     monkeypatch.delenv("SCORE_LOCAL_MODELS")
     assert catalog.models_dir().name == "models" and "score-local" in str(catalog.models_dir())
 
@@ -178,7 +180,9 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
     assert catalog.resolve(str(path)) == path
 
 
-@pytest.mark.parametrize("text", ["no/such/model.gguf", "model.gguf", "~/no-such-model"])
+@pytest.mark.parametrize(
+    "text", ["no/such/model.gguf", "model.gguf", "~/no-such-model", "~nobody-here/model", f"{'long' * 99}.gguf"]
+)
 def test_a_path_that_is_not_there(text: str, no_network: None) -> None:
     with pytest.raises(ModelError, match=r"no such model file.*Give a GGUF, or a name"):
         catalog.resolve(text, confirm_pull=lambda entry: True)

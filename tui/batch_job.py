@@ -24,6 +24,7 @@ from score_local.runs import read_manifest, read_traces, start_run
 from score_local.schedule import Event, PhaseBegan, PhaseEnded, Scheduler
 from score_local.trace import Trace
 from tui.records import Turn, new_id
+from tui.typed import path_of
 
 
 class Batch(NamedTuple):
@@ -46,7 +47,10 @@ class Solver(NamedTuple):
 
 def open_batch(file: str, folder: Path) -> Batch:
     """Reads the problem file, and what the folder holds of a run. Raises InputError or RunError."""
-    found = read_problems(str(Path(file).expanduser()))
+    path = str(path_of(file))
+    if path == "-":  # for a reader it is stdin, which here is the keyboard that the app reads
+        raise InputError("problems cannot come from stdin here", file, "Name a .jsonl, .csv or .txt file of problems")
+    found = read_problems(path)
     traces = {trace.id: trace for trace in read_traces(folder)}
     return Batch(folder, found.problems, found.faults, traces)
 

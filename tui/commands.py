@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from score_local.errors import InputError
 from tui.turns import is_problem
+from tui.typed import path_of
 
 Kind = Literal["problem", "chat", "open"]
 COMMANDS = {"/solve": "problem", "/chat": "chat", "/open": "open"}
@@ -31,8 +32,8 @@ def command_of(text: str) -> Command:
             raise InputError("nothing follows it", word, f"For example: {word} TEXT")
         kind: Kind = COMMANDS[word]  # type: ignore[assignment]
         return Command(kind, _path(rest) if kind == "open" else rest.strip())
-    dropped = _path(text)
-    if "\n" not in text.strip() and dropped.endswith(SUFFIXES) and Path(dropped).is_file():
+    dropped = _path(text)  # Path.is_file would raise for a text that is too long for a name
+    if "\n" not in text.strip() and dropped.endswith(SUFFIXES) and os.path.isfile(dropped):
         return Command("open", dropped)
     if word.startswith("/") and word[1:].isalpha():
         raise InputError("no such command", word, f"There are {', '.join(COMMANDS)}; F1 helps")
@@ -48,7 +49,7 @@ def _path(text: str) -> str:
     path = words[0] if len(words) == 1 else text.strip()
     if path.startswith("file://"):
         path = _decoded(path.removeprefix("file://"))
-    return str(Path(path).expanduser())
+    return str(path_of(path))
 
 
 def _decoded(path: str) -> str:

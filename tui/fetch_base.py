@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from score_local.catalog import HUB_ID, find_entry, load_catalog, pull, resolve_base
 from score_local.errors import ModelError
@@ -16,7 +15,7 @@ from score_local.errors import ModelError
 
 def fetchable(base: str) -> bool:
     """Whether the hub may have it: a name of the catalogue with a repository, or a hub id; never an existing path."""
-    if Path(base).expanduser().exists():
+    if os.path.exists(os.path.expanduser(base)):
         return False
     entry = load_catalog().get(base)
     return bool(entry.repo) if entry else HUB_ID.fullmatch(base) is not None

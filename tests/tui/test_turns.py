@@ -52,6 +52,9 @@ def drive(steps: Steps[Any], replies: Sequence[Reply]) -> tuple[Any, list[Any]]:
         ("/open my\\ file.csv", "open", "my file.csv"),
         ("/open 'my file.csv'", "open", "my file.csv"),
         ("/usr/bin is a folder", "chat", "/usr/bin is a folder"),
+        ("~5 eggs a box, 7 boxes: how many?", "problem", "~5 eggs a box, 7 boxes: how many?"),
+        ("/open ~nobody-here/my.csv", "open", "~nobody-here/my.csv"),
+        (f"say {'x' * 300}.txt", "chat", f"say {'x' * 300}.txt"),
     ],
 )
 def test_what_a_message_is(text: str, kind: str, rest: str) -> None:

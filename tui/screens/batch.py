@@ -33,6 +33,7 @@ from tui.screens.paths import PathSuggester
 from tui.screens.table import Column, LiteralTable
 from tui.screens.trace import TraceScreen
 from tui.services import Services
+from tui.typed import path_of
 
 COLUMNS = (
     Column("id", 9),
@@ -119,7 +120,7 @@ class BatchScreen(Screen[str | None]):
             return
         file, folder = (self.query_one(name, Input).value.strip() for name in ("#file", "#folder"))
         proposed = folder in ("", str(self._proposed))  # for another file, another folder
-        target = folder_of(file) if proposed else Path(folder).expanduser()
+        target = folder_of(file) if proposed else path_of(folder)
         try:
             self._batch = batch = await asyncio.to_thread(open_batch, file, target)
         except UserError as error:

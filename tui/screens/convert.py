@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -26,6 +25,7 @@ from tui.screens.dialogs import Confirm
 from tui.screens.models import ModelChoice
 from tui.screens.paths import PathSuggester
 from tui.screens.table import Column, LiteralTable
+from tui.typed import path_of
 
 if TYPE_CHECKING:
     from convert.check import Rule
@@ -230,7 +230,7 @@ class ConvertScreen(Screen[ModelChoice | None]):
 
     def _order(self) -> Order:
         adapter, base, types, out = (self.query_one(f"#{name}", Input).value.strip() for name, *_ in FIELDS)
-        return Order(Path(adapter).expanduser(), base, types or "q4_k_m", Path(out or "converted").expanduser())
+        return Order(path_of(adapter), base, types or "q4_k_m", path_of(out or "converted"))
 
     def _show_log(self, shown: bool) -> None:
         self.query_one("#log").display = self.query_one("#progress").display = shown

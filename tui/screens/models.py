@@ -24,6 +24,7 @@ from tui.pulling import Pull, Stopped
 from tui.screens.dialogs import Confirm
 from tui.screens.table import Column, LiteralTable
 from tui.services import Services
+from tui.typed import path_of
 
 MODELS = (
     Column("model"),
@@ -70,7 +71,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
         self._adapters: dict[str, AdapterRow] = {}  # of the model `_listed`: for another they say nothing
         self._listed = ""
         self._used: dict[str, str] = {
-            role: str(Path(path).expanduser().resolve()) for role, path in services.policy.adapters.items()
+            role: str(path_of(path).resolve()) for role, path in services.policy.adapters.items()
         }
         self._pull: Pull | None = None
 

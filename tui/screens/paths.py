@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from textual.suggester import Suggester
+
+from tui.typed import path_of
 
 
 class PathSuggester(Suggester):
@@ -17,8 +18,8 @@ class PathSuggester(Suggester):
     async def get_suggestion(self, value: str) -> str | None:
         folder, typed = os.path.split(value)
         try:
-            entries = sorted(Path(folder or ".").expanduser().iterdir())
-        except OSError:
+            entries = sorted(path_of(folder or ".").iterdir())
+        except (OSError, ValueError):  # a NUL is in no path
             return None
         for entry in entries:
             hidden = entry.name.startswith(".") and not typed.startswith(".")

@@ -232,6 +232,18 @@ def test_a_choice_problem_keeps_its_choices_and_a_failed_one_its_error() -> None
     assert problem_of(turn).choices == problem.choices
 
 
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [("-", "-: problems cannot come from stdin"), ("~nobody-here/a.csv", "~nobody-here: there is no such folder")],
+)
+def test_what_is_no_file_is_told(file: str, told: str) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press(*file, "enter")
+        await says(pilot, told)
+
+    drive(screen_with(None, ""), act, (140, 24))
+
+
 def test_another_file_gets_another_folder(engine: ScriptedEngine) -> None:
     many(Path("many.jsonl"), 3)
 
