@@ -5,8 +5,10 @@ What was said is written as it is, but for control characters, which are made vi
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,8 @@ TIMINGS = ("| phase | tokens | seconds | tokens/s |", "|---|---:|---:|---:|")
 
 def export(path: Path, conversation: Conversation, turns: Sequence[Turn]) -> None:
     """Writes the file, whole or not at all; `.jsonl` is JSONL, everything else Markdown. Raises HistoryError."""
+    if os.path.isdir(path):
+        raise HistoryError("is a folder", str(path), "Name a file in it")
     content = jsonl(turns) if path.suffix.lower() == ".jsonl" else markdown(conversation, turns).encode()
     try:
         write_whole(path, content)
@@ -35,6 +39,13 @@ def file_name(conversation: Conversation) -> str:
     """A name for the file, of what a title holds of letters and digits."""
     words = re.findall(r"\w+", conversation.title)
     return f"{'-'.join(words)[:NAME_WIDTH] or 'conversation'}.md"
+
+
+def free_name(conversation: Conversation, folder: Path) -> str:
+    """The name, with a number where the folder holds one of that name: two conversations may have one title."""
+    name = Path(file_name(conversation))
+    numbered = (f"{name.stem}-{number}{name.suffix}" for number in count(2))
+    return next(name for name in chain([name.name], numbered) if not os.path.lexists(folder / name))
 
 
 def jsonl(turns: Sequence[Turn]) -> bytes:

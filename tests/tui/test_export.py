@@ -10,7 +10,7 @@ import pytest
 
 from score_local.errors import HistoryError
 from score_local.trace import Attempt, Round, Signal, Trace
-from tui.export import export, file_name, jsonl, markdown
+from tui.export import export, file_name, free_name, jsonl, markdown
 from tui.records import Conversation, Phase, Turn
 
 CONVERSATION = Conversation(id="c", title="Eggs", created=0.0, updated=0.0)
@@ -93,6 +93,19 @@ def test_the_name_tells_the_format(tmp_path: Path, name: str, begins: bytes) -> 
 def test_where_nothing_can_be_written_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"cannot be written.*choose another place"):
         export(tmp_path / "none" / "a.md", CONVERSATION, TURNS)
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_is_no_file(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HistoryError, match="is a folder"):
+        export(Path(place), CONVERSATION, TURNS)
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    for name in ("Eggs.md", "Eggs-2.md", "Eggs-3.md"):
+        assert free_name(CONVERSATION, tmp_path) == name
+        export(tmp_path / name, CONVERSATION, TURNS)
 
 
 def test_an_empty_conversation_is_a_title() -> None:

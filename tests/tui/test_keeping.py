@@ -62,3 +62,29 @@ def test_the_conversation_is_exported(tmp_path: Path, monkeypatch: pytest.Monkey
 
     chat(tmp_path, act)
     assert PROBLEM in Path("eggs.jsonl").read_text()
+
+
+def test_a_file_that_exists_is_replaced_only_after_a_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = Path("mine.md")
+    kept.write_text("precious")
+
+    async def answer(talking: Chat, *keys: str) -> None:
+        await talking.until(lambda: "mine.md exists already. Replace it?" in talking.text)
+        await talking.press(*keys)
+
+    async def act(talking: Chat) -> None:
+        await talking.ask(PROBLEM)
+        await command(talking, "Export")
+        await talking.until(lambda: "Export to a file" in talking.text)
+        await talking.type("mine.md")
+        await talking.press("enter")
+        await answer(talking, "n")
+        await talking.until(lambda: "Export to a file" in talking.text and "mine.md" in talking.text)
+        assert kept.read_text() == "precious"
+        await talking.press("enter")
+        await answer(talking, "y")
+        await talking.until(lambda: "precious" not in kept.read_text())
+
+    chat(tmp_path, act)
+    assert PROBLEM in kept.read_text()

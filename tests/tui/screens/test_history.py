@@ -115,11 +115,14 @@ def test_export_writes_the_conversation(screen: HistoryScreen, tmp_path: Path, m
         await listed(pilot, 4)
         await pilot.press("x", "enter")
         await until(pilot, lambda: "Written: What-is-3-3.md" in screen_text(pilot.app))
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "Written: What-is-3-3-2.md" in screen_text(pilot.app))
         await pilot.press("x", "home", *"none/", "enter")
         await until(pilot, lambda: any("cannot be written" in told.message for told in pilot.app._notifications))
 
     drive(screen, act)
-    assert Path("What-is-3-3.md").read_text().startswith("# What is 3 + 3?")
+    for name in ("What-is-3-3.md", "What-is-3-3-2.md"):
+        assert Path(name).read_text().startswith("# What is 3 + 3?")
 
 
 def test_delete_and_undo(screen: HistoryScreen) -> None:
