@@ -5,6 +5,7 @@ The checks are those of llama.cpp's loader (src/llama-adapter.cpp), made before 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +58,7 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_adapter(path: Path) -> AdapterInfo:
     """Reads a LoRA GGUF, or an adapter folder. Raises ModelError where it is neither, or its parts disagree."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     card = _read_card(path / CARD) if path.is_dir() else AdapterCard()
     header = read_header(_gguf_of(path, card) if path.is_dir() else path)
     for key, wanted in (("general.type", "adapter"), ("adapter.type", "lora")):

@@ -5,9 +5,10 @@ A policy is a small TOML file; every key has a default, unknown keys and values 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -188,21 +189,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise PolicyError(error.strerror or str(error), str(path), "Check --policy") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
-    return _beside(path, table)
+    return files_beside(path, table)
 
 
-def _beside(policy: Path, table: dict[str, Any]) -> dict[str, Any]:
-    """The table with the files that it names found from where the policy lies."""
+def files_beside(policy: Path, table: dict[str, Any], words: Sequence[str] = ()) -> dict[str, Any]:
+    """The table of a policy file with the files that it names found from where the file lies; `words` may stand for a
+    calibration and are no files."""
     adapters, verify = table.get("adapters"), table.get("verify")
     if isinstance(adapters, dict):
         table["adapters"] = {role: _path_beside(policy, file) for role, file in adapters.items()}
-    if isinstance(verify, dict) and "calibration" in verify:
+    if isinstance(verify, dict) and verify.get("calibration") not in (None, *words):
         table["verify"] = verify | {"calibration": _path_beside(policy, verify["calibration"])}
     return table
 
 
 def _path_beside(policy: Path, file: Any) -> Any:
-    return str(policy.parent / Path(file).expanduser()) if isinstance(file, str) else file
+    return str(policy.parent / os.path.expanduser(file)) if isinstance(file, str) else file
 
 
 def _set(table: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -85,6 +85,16 @@ def test_a_flag_of_a_section_that_is_none_does_not_hide_the_mistake(tmp_path: Pa
         load_policy(file, {"refine.when": "never"})
 
 
+def test_a_home_that_nobody_has_is_a_name_of_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(
+        '[adapters]\nsolver = "~nobody-of-that-name/solver"\n[verify]\ncalibration = "~nobody-of-that-name/c.toml"'
+    )
+    policy = load_policy(file)
+    assert policy.adapters["solver"] == str(tmp_path / "~nobody-of-that-name/solver")
+    assert policy.verify.calibration == str(tmp_path / "~nobody-of-that-name/c.toml")
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"none\.toml: No such file.*--policy"):
         load_policy(tmp_path / "none.toml")

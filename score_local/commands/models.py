@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from score_local import catalog
 from score_local.errors import ModelError
@@ -70,7 +70,7 @@ def check_model(name: str) -> int:
 
 
 def _entry_of(name: str) -> catalog.Entry | None:
-    return None if Path(name).expanduser().is_file() else catalog.find_entry(name)
+    return None if os.path.isfile(os.path.expanduser(name)) else catalog.find_entry(name)
 
 
 def _facts(report: catalog.Report) -> Iterator[tuple[str, object]]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from score_local.errors import PolicyError
-from score_local.policy import Policy, Vote, load_policy
+from score_local.policy import Policy, Vote, files_beside, load_policy
 
 if sys.version_info >= (3, 11):
     from importlib.resources.abc import Traversable
@@ -119,21 +119,7 @@ def _read(path: Traversable) -> dict[str, Any]:
         raise PolicyError(error.strerror or str(error), str(path), "Check --policies") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"not a TOML file: {error}", str(path), "Mend that line") from error
-    return _beside(path, table) if isinstance(path, Path) else table
-
-
-def _beside(policy: Path, table: dict[str, Any]) -> dict[str, Any]:
-    """The table with the files that it names found from where the policy lies."""
-    adapters, verify = table.get("adapters"), table.get("verify")
-    if isinstance(adapters, dict):
-        table["adapters"] = {role: _path_beside(policy, file) for role, file in adapters.items()}
-    if isinstance(verify, dict) and verify.get("calibration", FIT) != FIT:
-        table["verify"] = verify | {"calibration": _path_beside(policy, verify["calibration"])}
-    return table
-
-
-def _path_beside(policy: Path, file: Any) -> Any:
-    return str(policy.parent / Path(file).expanduser()) if isinstance(file, str) else file
+    return files_beside(path, table, words=(FIT,)) if isinstance(path, Path) else table
 
 
 def _laid_over(table: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

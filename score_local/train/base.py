@@ -6,6 +6,7 @@ is compared with llama.cpp's before the folder gets its name.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ class Base(msgspec.Struct, frozen=True):
 def open_base(name_or_path: str, *, fetch: bool = False, say: Callable[[str], None] = lambda line: None) -> Base:
     """Finds a base model, and dequantises it where it is a GGUF, which it `say`s. Raises ModelError."""
     found = resolve_base(name_or_path, fetch=fetch)
-    name = Path(name_or_path).name if Path(name_or_path).expanduser().exists() else name_or_path
+    name = Path(name_or_path).name if os.path.exists(os.path.expanduser(name_or_path)) else name_or_path
     if found.is_dir():
         return Base(name, found, None, weights_sha256(found))
     sha256 = file_sha256(found)
