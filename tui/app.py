@@ -72,6 +72,7 @@ class ScoreApp(App[None]):
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         self._setup = setup
+        self._chosen: Mapping[str, Path] | None = None  # adapters that a person chose; None: what ships with the model
         self.services = Services(
             setup.history, setup.policy, setup.policy_path, setup.open_engine, self._tell, context=setup.context
         )
@@ -112,7 +113,8 @@ class ScoreApp(App[None]):
     async def _begin(self) -> None:
         """The model that was asked for, or was used last, or the embedded one; where none is, the person chooses."""
         self.run_worker(self._import_later, thread=True)
-        wanted = self._setup.model or await self._used_last() or catalog.DEFAULT_MODEL
+        last = "" if self._setup.model else await self._used_last()
+        wanted = self._setup.model or last or catalog.DEFAULT_MODEL
         try:
             model = await asyncio.to_thread(catalog.resolve, wanted)
         except UserError as error:
@@ -120,7 +122,7 @@ class ScoreApp(App[None]):
                 self._tell(str(error), "error")
             await self._choose_first()
             return
-        await self._load(model, None if self._setup.model else await self._chosen_last())
+        await self._load(model, await self._chosen_last() if last else None)
 
     async def _used_last(self) -> str:
         """The file of the model that was used last; "" where none was, or it is gone, and then the person is told."""
@@ -169,6 +171,7 @@ class ScoreApp(App[None]):
         except UserError as error:
             self._tell(f"{error}. F2 chooses another model", "error")
         else:
+            self._chosen = adapters
             await self._remember(adapters)
         finally:
             self.conversation.load_share = None
@@ -237,7 +240,7 @@ class ScoreApp(App[None]):
         if self.services.model is None:
             await self._choose_first()
         else:
-            await self._load(self.services.model, await self._chosen_last())
+            await self._load(self.services.model, self._chosen)
 
     @work
     async def action_new(self) -> None:

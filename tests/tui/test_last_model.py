@@ -123,6 +123,28 @@ def test_all_adapters_are_off_where_the_loaded_model_is_chosen_without_under_ano
     chat(tmp_path, act, model=str(embedded), policy_text=policy)
 
 
+def test_adapters_are_those_of_their_own_model_only(
+    tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of a model that is gone, nor of one that another app has chosen meanwhile."""
+    monkeypatch.setattr(setup, "adapters_of", lambda policy, model: {})
+    other, history = tmp_path / "other.gguf", History(tmp_path / "history.db")
+    history.keep_model(other, {"solver": embedded})
+    assert adapters_of(tmp_path) == {}, "the embedded one takes the place of a model that is gone"
+    other.write_bytes(b"GGUF")
+
+    async def act(app: Chat) -> None:
+        await app.until(app.app.services.engine)
+        await app.idle()
+        history.keep_model(other, {"solver": embedded})
+        await app.press("f5")
+        await app.idle()
+        assert app.app.services.policy.adapters == {}
+
+    chat(tmp_path, act, loaded=False, model=str(embedded))
+    history.close()
+
+
 def test_an_adapter_that_is_gone_is_told(tmp_path: Path, embedded: Path) -> None:
     history = History(tmp_path / "history.db")
     history.keep_model(embedded, {"solver": tmp_path / "gone"})
