@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 Role = Literal["solver", "verifier", "refiner"]
+Start = Literal["turn", "reply"]
 Rate = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]  # bounded, as all numbers: JSON has no infinity
 Decay = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Norm = Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
@@ -29,9 +30,10 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 class AdapterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Low-rank factors on all linear projections. An activated LoRA ("alora", arXiv 2504.12397) changes what follows
-    the opening of its own turn, a plain one all tokens."""
+    the opening of its own turn, or of the `reply` to it, which trains on fewer tokens; a plain one all tokens."""
 
     kind: Literal["lora", "alora"] = "alora"
+    start: Start = "turn"  # of an activated one
     rank: Positive = 32
     alpha: Positive = 64
     dropout: Probability = 0.05

@@ -6,7 +6,8 @@ A sample is laid out as
     | worked examples, question, solution | the verify or refine turn | target, end of turn |
     0                                   begin                      target              len(tokens)
 
-The loss is on what stands from `target` on. With an activated LoRA everything before `begin` is the base model's.
+The loss is on what stands from `target` on. With an activated LoRA everything before `begin` is the base model's;
+`begin` may also be the opening of the reply, some tokens before `target`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from score_local.engine.chat import ChatTemplate
 from score_local.engine.protocol import Message, Role
 from score_local.engine.transformers_text import FolderText
 from score_local.errors import EngineError, InputError
+from score_local.train.recipe import Start
 
 INVOCATION_WORDS = 4  # tokens of the turn's text that tell it from a question
 LONGEST_OPENING = 16  # tokens that a template puts before a turn's text
@@ -55,18 +57,26 @@ class Encoder:
         """Raises InputError naming the first example that cannot be trained on."""
         return [self._sample(example, tuple(invocation)) for example in examples]
 
-    def invocation(self, example: Example) -> list[int]:
-        """What an activated LoRA's turn begins with: from the last control token before the turn's text on, and the
-        first INVOCATION_WORDS tokens of that text. A solver's turn begins like every question: it has none of them."""
-        tokens, messages = self._prompt(example), _messages(example)
+    def invocation(self, example: Example, start: Start = "turn") -> list[int]:
+        """The tokens that an activated LoRA starts at: those that open its turn, or those that open the reply to it.
+        Raises InputError where the template puts no control token there."""
+        tokens = self._prompt(example)
+        if start == "reply":
+            return tokens[self._last_control(tokens, len(tokens)) :]
+        messages = _messages(example)
         before, _, _ = self._render(example, messages).rpartition(messages[-1].content.strip())
-        start = _after(tokens, self._text.tokenize(before, True))
-        nearest = range(start - 1, max(start - 1 - LONGEST_OPENING, -1), -1)
+        text = _after(tokens, self._text.tokenize(before, True))
+        # A solver's turn begins like every question: it has none of the text's tokens.
+        return tokens[self._last_control(tokens, text) : text + (0 if example.role == "solver" else INVOCATION_WORDS)]
+
+    def _last_control(self, tokens: Sequence[int], end: int) -> int:
+        """Where the last control token before `end` stands."""
+        nearest = range(end - 1, max(end - 1 - LONGEST_OPENING, -1), -1)
         opening = next((at for at in nearest if self._text.piece(tokens[at]) == b""), None)
         if opening is None:
             what = "its template puts no control token before a turn, so an activated LoRA has nothing to start at"
             raise InputError(what, self._name, "Train a plain one: --kind lora")
-        return tokens[opening : start + (0 if example.role == "solver" else INVOCATION_WORDS)]
+        return opening
 
     def ids(self, text: str) -> list[int]:
         """Token ids of plain text."""

@@ -64,7 +64,8 @@ class Job:
 def prepare(role: Role, data: TrainingData, base: Base, recipe: Recipe) -> Job:
     """Turns the examples into tokens. Raises InputError naming one that cannot be trained on."""
     encoder = Encoder(FolderText(base.folder), base.name, recipe.context)
-    invocation = tuple(encoder.invocation(data.train[0])) if recipe.adapter.kind == "alora" else ()
+    adapter = recipe.adapter
+    invocation = tuple(encoder.invocation(data.train[0], adapter.start)) if adapter.kind == "alora" else ()
     dev = some_of(data.dev, recipe.evaluation.items)
     return Job(
         role=role,

@@ -17,7 +17,7 @@ from score_local.train.base import Base
 from score_local.train.batches import batch_of, wanted_states
 from score_local.train.network import Network
 from score_local.train.prefixes import Prefixes
-from score_local.train.recipe import AdapterSettings, Role
+from score_local.train.recipe import AdapterSettings, Role, Start
 from score_local.train.samples import Encoder, Sample
 from score_local.train.training import backward
 from tests.train.conftest import MakeBase
@@ -26,9 +26,10 @@ from tests.train.examples import examples
 SETTINGS = AdapterSettings(kind="alora", rank=4, alpha=8, dropout=0.0)
 
 
-def samples_of(base: Path, role: Role, kind: str) -> tuple[list[Sample], list[int]]:
+def samples_of(base: Path, role: Role, start: Start | None) -> tuple[list[Sample], list[int]]:
+    """Of an activated LoRA, or (None) of a plain one."""
     encoder, rows = Encoder(FolderText(base), "tiny", 4096), examples(role, 3, 0)
-    invocation = encoder.invocation(rows[0]) if kind == "alora" else []
+    invocation = encoder.invocation(rows[0], start) if start else []
     return encoder.samples(rows, invocation), invocation
 
 
@@ -70,10 +71,14 @@ def reference(model: Any, samples: list[Sample]) -> tuple[torch.Tensor, dict[str
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama", "gemma2"])
-@pytest.mark.parametrize(("role", "adapter"), [("verifier", "alora"), ("refiner", "alora"), ("solver", "lora")])
-def test_logits_and_gradients_are_those_of_peft(make_base: MakeBase, kind: str, role: Role, adapter: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "start"), [("verifier", "turn"), ("verifier", "reply"), ("refiner", "turn"), ("solver", None)]
+)
+def test_logits_and_gradients_are_those_of_peft(
+    make_base: MakeBase, kind: str, role: Role, start: Start | None
+) -> None:
     base = make_base(kind)
-    samples, invocation = samples_of(base, role, adapter)
+    samples, invocation = samples_of(base, role, start)
     network = Network(Base("tiny", base, None), SETTINGS, "float32", 0)
     random_factors(network)
     prefixes = Prefixes(network, samples, 2**30)
@@ -91,7 +96,7 @@ def test_logits_and_gradients_are_those_of_peft(make_base: MakeBase, kind: str, 
 
 
 def test_what_is_not_kept_is_computed_again_bit_for_bit(base: Path) -> None:
-    samples, _ = samples_of(base, "verifier", "alora")
+    samples, _ = samples_of(base, "verifier", "turn")
     network = Network(Base("tiny", base, None), SETTINGS, "float32", 0)
     kept, forgotten = Prefixes(network, samples, 2**30), Prefixes(network, samples, 0)
     for _ in range(2):
@@ -115,5 +120,5 @@ def test_a_question_that_has_two_ids_has_the_prefix_of_each(base: Path) -> None:
 
 
 def test_a_plain_lora_has_no_prefix(base: Path) -> None:
-    samples, _ = samples_of(base, "solver", "lora")
+    samples, _ = samples_of(base, "solver", None)
     assert Prefixes(Network(Base("tiny", base, None), SETTINGS, "float32", 0), samples, 2**30).of(samples[0]) is None

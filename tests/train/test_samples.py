@@ -20,6 +20,7 @@ from score_local.engine.llama import LlamaBackend
 from score_local.engine.protocol import Message
 from score_local.engine.transformers_text import FolderText
 from score_local.errors import InputError
+from score_local.train.recipe import Start
 from score_local.train.samples import Encoder, shared_length
 from tests.train.conftest import MakeBase
 from tests.train.examples import examples
@@ -40,11 +41,14 @@ def engines(
     backend.close()
 
 
+@pytest.mark.parametrize("start", ["turn", "reply"])
 @pytest.mark.parametrize("role", ["verifier", "refiner", "solver"])
-def test_a_prompt_has_the_ids_and_the_activation_of_run_time(engines: tuple[Encoder, LlamaBackend], role: str) -> None:
+def test_a_prompt_has_the_ids_and_the_activation_of_run_time(
+    engines: tuple[Encoder, LlamaBackend], role: str, start: Start
+) -> None:
     ours, backend = engines
     example = examples(role, 1, 0)[0]  # type: ignore[arg-type]
-    invocation = ours.invocation(example)
+    invocation = ours.invocation(example, start)
     (sample,) = ours.samples([example], invocation)
 
     template = ChatTemplate(backend.chat_template(), backend.special_text(), backend.tokenize, "tiny")
@@ -56,6 +60,8 @@ def test_a_prompt_has_the_ids_and_the_activation_of_run_time(engines: tuple[Enco
     assert backend.ends_turn(sample.tokens[-1])
     cells = prompt_cells(tokens, role, tuple(invocation))
     assert next(i for i, cell in enumerate(cells) if cell.weights == role) == sample.begin
+    asked = len(backend.tokenize(example.messages[-1].content, False))
+    assert (sample.target - sample.begin > asked) == (start == "turn"), "of the reply: nothing of what is asked"
 
 
 def test_what_is_learned_is_the_target_and_the_end_of_turn(base: Path) -> None:
