@@ -94,7 +94,7 @@ def ordinary(record: Record) -> Record:
     own = {name for name in _ORDINARY if record.get(name) not in (None, "", [])}
     if own == {"question"} and "result" in record:
         return _calc(record)
-    if "question" not in own:
+    if "question" not in own or ("Body" in record and "Numbers" not in record):
         return next((translate(record) for keys, translate in _SHAPES if keys <= record.keys()), record)
     return _numbers_put_in(record) if "Numbers" in record else record
 
@@ -138,11 +138,16 @@ def _math(record: Record) -> Record:
 
 
 def _svamp(record: Record) -> Record:
-    body, asked = record["Body"], record["Question"]
+    """As CSV its columns, but for Body, have the names of problem files already."""
+    body, asked = record["Body"], record.get("Question", record.get("question"))
     if isinstance(body, str) and isinstance(asked, str):
         stop = "" if body.strip().endswith((".", "!", "?", ",")) else "."  # some of them leave it out
         asked = f"{body.strip()}{stop} {asked.strip()}"
-    return {"id": record.get("ID"), "question": asked, "answer": record.get("Answer")}
+    return {
+        "id": record.get("ID", record.get("id")),
+        "question": asked,
+        "answer": record.get("Answer", record.get("answer")),
+    }
 
 
 def _mawps(record: Record) -> Record:
@@ -179,6 +184,7 @@ _NAMES = {"id", "ID", "iIndex", "unique_id"}
 _SHAPES: tuple[tuple[frozenset[str], Callable[[Record], Record]], ...] = (
     (frozenset({"problem", "solution"}), _math),
     (frozenset({"Body", "Question"}), _svamp),
+    (frozenset({"Body", "question"}), _svamp),
     (frozenset({"sQuestion", "lSolutions"}), _mawps),
     (frozenset({"original_text", "ans"}), _mawps_toolkit),
 )

@@ -307,3 +307,11 @@ def test_a_file_is_meant_before_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_every_data_set_has_its_name_in_the_help() -> None:
     assert tuple(ON_HUB) == eval_options.ON_HUB
+
+
+def test_svamp_as_csv_keeps_its_bodies(tmp_path: Path) -> None:
+    path = tmp_path / "svamp.csv"
+    path.write_text("ID,Body,Question,Answer\nchal-1,Tom has 9 pens. He loses 2.,How many are left?,7.0\n")
+    assert read_dataset(str(path)).problems == (
+        Problem("chal-1", "Tom has 9 pens. He loses 2. How many are left?", "7.0"),
+    )
