@@ -94,7 +94,9 @@ def ordinary(record: Record) -> Record:
     own = {name for name in _ORDINARY if record.get(name) not in (None, "", [])}
     if own == {"question"} and "result" in record:
         return _calc(record)
-    if "question" not in own or ("Body" in record and "Numbers" not in record):
+    if "Body" in record and not {"Question", "Numbers"} & record.keys():  # a CSV's columns are in lower case
+        return _svamp(record)
+    if "question" not in own:
         return next((translate(record) for keys, translate in _SHAPES if keys <= record.keys()), record)
     return _numbers_put_in(record) if "Numbers" in record else record
 
@@ -184,7 +186,6 @@ _NAMES = {"id", "ID", "iIndex", "unique_id"}
 _SHAPES: tuple[tuple[frozenset[str], Callable[[Record], Record]], ...] = (
     (frozenset({"problem", "solution"}), _math),
     (frozenset({"Body", "Question"}), _svamp),
-    (frozenset({"Body", "question"}), _svamp),
     (frozenset({"sQuestion", "lSolutions"}), _mawps),
     (frozenset({"original_text", "ans"}), _mawps_toolkit),
 )
