@@ -24,9 +24,9 @@ NOTES = """\
   elected when every gate is open. *Recovered*: the share of the gain up to there; other votes are not bound by it.
 - The verifier's measures are of P(incorrect) on first solutions; positive is *incorrect*. F1 and balanced accuracy are
   at the policy's threshold.
-- *Self-consistency at the same tokens*: interpolated between the two numbers of samples whose generated tokens enclose
-  the policy's. Below the first and above the last it is compared with that one, marked *; the interval holds the
-  tokens' uncertainty too.
+- *Self-consistency at the same tokens*: interpolated between two numbers of samples whose generated tokens enclose the
+  policy's, those two that give the most. Below the first and above the best it is compared with that one, marked *; the
+  interval holds the tokens' uncertainty too.
 - Tokens a problem are what the policy would have cost alone. Sequence seconds are those that its requests spent in a
   sequence while others ran beside them: divided by the number of sequences, they are its share of the run's time.
 """

@@ -25,10 +25,9 @@ LADDER = {"two": traces("1100000000", 200), "one": traces("1000000000", 100), "f
 CASES = [
     # tokens, accuracy of the ladder there, its tokens, lower, upper
     (100, 0.10, 100, "one", "one"),
-    (150, 0.15, 150, "one", "two"),
-    (200, 0.20, 200, "one", "two"),
-    (300, 0.40, 300, "two", "four"),
-    (400, 0.60, 400, "two", "four"),
+    (160, 0.20, 160, "one", "four"),  # a fifth of the problems by four samples: twice as good as two for some
+    (250, 0.35, 250, "one", "four"),
+    (400, 0.60, 400, "one", "four"),
     (900, 0.60, 400, "four", "four"),  # nobody went so far: it is said which was compared with
     (20, 0.10, 100, "one", "one"),
 ]
@@ -70,3 +69,15 @@ def test_a_report_is_the_same_every_time() -> None:
 def test_there_may_be_nothing_to_compare() -> None:
     assert equal_tokens([], LADDER) is None
     assert equal_tokens(traces("10", 100), {}) is None
+
+
+def test_a_rung_that_loses_is_not_climbed() -> None:
+    found = equal_tokens(traces("1111100000", 350), LADDER | {"eight": traces("1000000000", 800)})
+    assert found is not None and (found.lower, found.upper) == ("one", "four")
+    found = equal_tokens(traces("1111100000", 800), LADDER | {"eight": traces("1000000000", 800)})
+    assert found is not None and (found.upper, found.accuracy, found.generated) == ("four", 0.6, 400.0)
+
+
+def test_rungs_of_the_same_tokens() -> None:
+    found = equal_tokens(traces("1111100000", 100), LADDER | {"as dear": traces("1100000000", 100)})
+    assert found is not None and (found.upper, found.accuracy) == ("as dear", 0.2)
