@@ -1,7 +1,8 @@
 """Votes over the answers of one problem. Pure: no engine, no policy.
 
-Answers are grouped by equality of their kind; what could not be compared is another answer. Of groups with the same
-weight the one that spoke first wins, and the greedy solution speaks first.
+Answers are grouped by equality of their kind; what could not be compared is another answer. What a program computed
+counts for the answer that it rounds to. Of groups with the same weight the one that spoke first wins, and the greedy
+solution speaks first.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def tally(candidates: Sequence[Candidate], kind: AnswerKind) -> list[tuple[str, 
     for candidate in candidates:
         if candidate.answer is None:
             continue
-        same = (known for known in totals if answers.equal(known, candidate.answer, kind) is True)
-        key = next(same, candidate.answer)
+        compare = answers.agrees if candidate.source == "program" else answers.equal
+        same = (known for known in totals if compare(candidate.answer, known, kind) is True)
+        key = candidate.answer if candidate.answer in totals else next(same, candidate.answer)
         totals[key] = totals.get(key, 0.0) + candidate.weight
     return list(totals.items())
 

@@ -37,6 +37,24 @@ def test_answers_are_grouped_by_their_kind(kind: AnswerKind, left: str, right: s
     assert len(votes.tally(candidates([(left, 1.0), (right, 1.0)]), kind)) == 1
 
 
+# (ballots, what the programs compute, the answers and their weights, reason)
+COMPUTED: list[tuple[list[str], list[str], list[tuple[str, float]], str]] = [
+    (["33.33"], ["33.3333333333"], [("33.33", 2.0)], "the sample rounds"),
+    (["33.33"], ["33.34"], [("33.33", 1.0), ("33.34", 1.0)], "another number"),
+    (["33.3333333333", "33.33"], [], [("33.3333333333", 1.0), ("33.33", 1.0)], "samples are not rounded"),
+    (["33.3", "33.33"], ["33.33"], [("33.3", 1.0), ("33.33", 2.0)], "equality goes before rounding"),
+]
+
+
+@pytest.mark.parametrize(("stated", "computed", "totals", "reason"), COMPUTED)
+def test_a_program_counts_for_the_answer_that_it_rounds_to(
+    stated: list[str], computed: list[str], totals: list[tuple[str, float]], reason: str
+) -> None:
+    programs = [Candidate("program", value, 1.0) for value in computed]
+    ballots = [Candidate("sample", answer, 1.0) for answer in stated]
+    assert votes.tally([*ballots, *programs], "number") == totals, reason
+
+
 def test_best_is_one_candidate_and_not_the_sum_of_a_group() -> None:
     assert votes.best(candidates([("4", 0.6), ("4", 0.6), ("5", 0.9), (None, 1.0)])) == "5"
     assert votes.best([]) is None

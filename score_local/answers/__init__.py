@@ -9,10 +9,11 @@ from __future__ import annotations
 from score_local.answers import choice, expression, number
 from score_local.answers.final import final_answer
 from score_local.answers.number import parse_number
+from score_local.answers.rounded import rounds_to, rounds_to_gold
 from score_local.answers.thought import split_thought
 from score_local.problem import AnswerKind
 
-__all__ = ["equal", "extract", "parse_number", "split_thought"]
+__all__ = ["agrees", "equal", "extract", "is_right", "parse_number", "split_thought"]
 
 
 def extract(text: str, kind: AnswerKind, choices: tuple[str, ...] = ()) -> str | None:
@@ -37,3 +38,16 @@ def equal(left: str | None, right: str | None, kind: AnswerKind) -> bool | None:
     if kind == "choice":
         return choice.equal(left, right)
     return number.equal(left, right) if kind == "number" else expression.equal(left, right)
+
+
+def is_right(answer: str | None, gold: str | None, kind: AnswerKind) -> bool | None:
+    """Whether an answer equals the gold one, or is the number that a data set rounded to four or more decimals."""
+    same = equal(answer, gold, kind)
+    if same is False and kind == "number" and answer is not None and gold is not None:
+        return rounds_to_gold(answer, gold)
+    return same
+
+
+def agrees(computed: str, written: str, kind: AnswerKind) -> bool:
+    """Whether what a program computed equals a solution's answer, or rounds to it."""
+    return equal(computed, written, kind) is True or rounds_to(computed, written, kind)

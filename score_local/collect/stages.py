@@ -115,7 +115,7 @@ def label(problem: Problem, sample: Sample) -> Labelled:
 
 
 def _label(problem: Problem, answer: str | None) -> Label:
-    right = answers.equal(answer, problem.answer, problem.kind)
+    right = answers.is_right(answer, problem.answer, problem.kind)
     return "unknown" if right is None else "correct" if right else "incorrect"
 
 

@@ -127,7 +127,7 @@ def is_right(reply: str, sample: Sample) -> bool:
     """Whether a reply ends with the answer of the sample's target."""
     kind = _kind_of(sample)
     found, wanted = (answers.extract(prompts.split_refinement(t)[1], kind) for t in (reply, sample.example.target))
-    return answers.equal(found, wanted, kind) is True
+    return answers.is_right(found, wanted, kind) is True
 
 
 def _kind_of(sample: Sample) -> AnswerKind:

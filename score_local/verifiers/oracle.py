@@ -19,7 +19,7 @@ def _signal(problem: Problem, attempt: Attempt) -> Signal:
         return Signal("oracle", None, "no gold answer")
     if attempt.answer is None:
         return Signal("oracle", 1.0, "the solution holds no answer")
-    right = answers.equal(attempt.answer, problem.answer, problem.kind)
+    right = answers.is_right(attempt.answer, problem.answer, problem.kind)
     if right is None:
         return Signal("oracle", None, "the answers could not be compared")
     return Signal("oracle", 0.0 if right else 1.0)

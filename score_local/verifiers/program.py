@@ -19,6 +19,7 @@ import msgspec
 
 from score_local import answers
 from score_local.answers.number import spell
+from score_local.answers.rounded import SIGNIFICANT
 from score_local.engine.protocol import Completion, Generate, Message, Sampling, Usage
 from score_local.engine.steps import Steps, ask_all
 from score_local.problem import CHOICE_LETTERS, Problem
@@ -42,8 +43,7 @@ PRIOR_DISAGREEING, PRIOR = 1.0, 2.0
 # A float is written with 15 to 17 digits where it is not exact, and all behind the twelfth may be noise; not so the
 # units and cents of a large sum. More digits has only a Decimal, which is exact.
 FLOAT_DIGITS = range(15, 18)
-SIGNIFICANT, CENTS = 12, 2
-_FRACTION = re.compile(r"-?\d+/\d+")  # as `spell` writes what no decimal is
+CENTS = 2
 _DECIMAL = re.compile(r"(\d+)\.(\d+)(?:e([-+]\d+))?", re.IGNORECASE)
 
 
@@ -84,7 +84,7 @@ def program_hint(case: Case) -> str:
     if not stated:
         return ""
     favourite = Counter(stated).most_common(1)[0][0]
-    known = case.attempt.answer is not None and _agree(favourite, case.attempt.answer, case.problem)
+    known = case.attempt.answer is not None and answers.agrees(favourite, case.attempt.answer, case.problem.kind)
     return "" if known else _text("hint").replace("{answer}", favourite)
 
 
@@ -130,7 +130,7 @@ def _write(case: Case, count: int) -> Steps[Usage]:
 
 
 def _signal(found: list[str], programs: int, answer: str, problem: Problem) -> Signal:
-    agree = sum(_agree(stated, answer, problem) for stated in found)
+    agree = sum(answers.agrees(stated, answer, problem.kind) for stated in found)
     favourite, votes = Counter(found).most_common(1)[0]
     reason = f"program says {favourite}"
     if programs > 1:
@@ -198,26 +198,6 @@ def _number(value: str) -> Fraction | None:
 def _digits(decimal: re.Match[str]) -> int:
     """How many significant digits are written."""
     return len((decimal[1] + decimal[2]).lstrip("0"))
-
-
-def _agree(stated: str, answer: str, problem: Problem) -> bool:
-    """Equal, or equal once rounded to the decimals that the solution writes."""
-    if answers.equal(stated, answer, problem.kind) is True:
-        return True
-    exact, written = answers.parse_number(stated), answers.parse_number(answer)
-    if exact is None or written is None:
-        return False
-    tolerated = _tolerated(stated, answer, written, problem)
-    return tolerated > 0 and abs(exact - written) <= tolerated
-
-
-def _tolerated(stated: str, answer: str, written: Fraction, problem: Problem) -> Fraction:
-    """By how much the program's value may differ: half a unit of the last decimal that the solution writes; from a
-    fraction such as 1/3, by what a float cannot hold of it."""
-    if _FRACTION.fullmatch(answer):
-        return abs(written) / 10 ** (SIGNIFICANT - 1) if "." in stated else Fraction(0)
-    decimals = len(answer.partition(".")[2]) if problem.kind == "number" and "/" not in answer else 0
-    return Fraction(1, 2 * 10**decimals) if decimals else Fraction(0)
 
 
 class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_local.answers import equal, extract, parse_number
+from score_local.answers import agrees, equal, extract, is_right, parse_number
 from score_local.answers.number import spell
 from score_local.problem import AnswerKind
 
@@ -223,6 +223,32 @@ EQUALITIES = [
     (None, None, None, "two missing ones as well"),
     ("5", "five", None, "an unreadable one is unknown, not wrong"),
 ]
+
+# (answer, gold, whether it is right, reason)
+GOLDS = [
+    ("5/6", "0.833333", True, "the data set rounded a fraction"),
+    ("0.8333333333333334", "0.833333", True, "a longer rounding of the same"),
+    ("64/3", "21.3333", True, "four decimals"),
+    ("-1/3", "-0.3333", True, "below zero"),
+    ("0.833334", "0.833333", False, "a whole unit of the last decimal off"),
+    ("0.83", "0.833333", False, "the answer's own rounding is not the gold's"),
+    ("64/3", "21.333", False, "three decimals may be exact"),
+    ("1.5", "1.50000", True, "zeros count as decimals, and equality comes first"),
+    ("5/6", "2.5/3.0001", False, "no decimal"),
+    ("none", "0.833333", None, "an unreadable answer is unknown"),
+    (None, "0.833333", None, "a missing one as well"),
+    ("5/6", None, None, "and a missing gold answer"),
+]
+
+
+@pytest.mark.parametrize(("answer", "gold", "expected", "reason"), GOLDS)
+def test_beside_a_gold_answer(answer: str | None, gold: str | None, expected: bool | None, reason: str) -> None:
+    assert is_right(answer, gold, "number") is expected, reason
+
+
+def test_only_numbers_are_rounded() -> None:
+    assert is_right("5/6", "0.833333", "expression") is False
+    assert agrees("5.833", "5.83", "number") and not agrees("5.833", "5.83", "expression")
 
 
 @pytest.mark.parametrize(("text", "expected", "reason"), PLACES)
