@@ -209,4 +209,4 @@ def _correct(answer: str | None, trace: Trace) -> bool | None:
     """None without a gold answer. An unknown answer is not correct, nor is one that could not be compared."""
     if trace.gold is None:
         return None
-    return answers.equal(answer, trace.gold, trace.kind) is True
+    return answers.is_right(answer, trace.gold, trace.kind) is True
