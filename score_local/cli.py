@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from score_local import __version__
+from score_local.commands.talk import drop, talking
 from score_local.errors import UserError
 from score_local.flags import natural, positive, probability
 
@@ -26,7 +26,17 @@ OWN_FLAGS = ("-h", "--help", "--version")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; its exit code: 0 done, 1 some problems failed, 2 a mistake to mend, 130 interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    code = 0
+    with talking():
+        try:
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+            print(end="", flush=True)
+        except BrokenPipeError:  # whoever read our stdout has gone, as `| head` does
+            drop(sys.stdout)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["convert"]:
         from convert import cli
 
@@ -47,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("score-local: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _for_the_app(arguments: Sequence[str]) -> bool:

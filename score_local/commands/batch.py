@@ -39,7 +39,11 @@ def run(options: argparse.Namespace) -> int:
         _tell_plan(len(problems), len(todo), setting.model, folder)
         interrupted = bool(todo) and _solve(options, setting, todo, run_)
         traces = [run_.done[p.id] for p in problems if p.id in run_.done]
-        _finish(options, run_, traces, file)
+        try:
+            _finish(options, run_, traces, file)
+        except BrokenPipeError:  # nobody reads the table; that problems are left must be told all the same
+            if not interrupted:
+                raise
     if interrupted:
         print(f"score-local: interrupted; go on with: --run {folder} --resume", file=sys.stderr)
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -21,15 +21,16 @@ class Interrupts:
 
 @contextmanager
 def interrupts(stop: Callable[[], None], abort: Callable[[], None], told: str = STOPPING) -> Iterator[Interrupts]:
-    """While in the context, the first SIGINT (or SIGTERM) says `told` and calls `stop`, the second calls `abort`. Main
+    """While in the context, the first SIGINT (or SIGTERM) calls `stop` and says `told`, the second calls `abort`. Main
     thread only."""
     seen = Interrupts()
 
     def handle(number: int, frame: FrameType | None) -> None:
         seen.count += 1
         if seen.count == 1:
-            print(f"score-local: {told}", file=sys.stderr, flush=True)
-            stop()
+            stop()  # first: whoever reads stderr may have died of the same Ctrl-C
+            with suppress(OSError):
+                print(f"score-local: {told}", file=sys.stderr, flush=True)
         else:
             abort()
 
