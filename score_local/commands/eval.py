@@ -20,7 +20,7 @@ from score_local.commands.eval_work import REPLIES, Contender, Traces, Work
 from score_local.errors import InputError, PolicyError, RunError
 from score_local.evaluate import compare
 from score_local.evaluate.calibrate import Choices
-from score_local.evaluate.calibration_rows import to_report_on
+from score_local.evaluate.calibration_rows import FitOn, question_hash, to_report_on
 from score_local.evaluate.datasets import located, read_dataset
 from score_local.evaluate.policy_sets import policies_of, shipped
 from score_local.evaluate.report import PolicyRun, read_report, report_of, summary_of
@@ -46,14 +46,17 @@ def run(options: argparse.Namespace) -> int:
     to_fit = [one for one in policies if one.fitted]
     with closing(Work(options, out)) as work:
         plain = [work.contender(one.name, one.policy) for one in policies if not one.fitted]
+        fresh = _fresh(problems, plain, options.fit_on if to_fit else None)
         fitted = fit(work, to_fit, problems, Choices(options.fit_on), out / "calibrations")
         contenders = [*plain, *fitted.contenders]
         _tell_left_out(fitted.left_out, contenders)
-        reported = [one for one in problems if not fitted.fits or to_report_on(one.id, options.fit_on)]
+        held_out = [one for one in problems if not fitted.fits or to_report_on(one.id, options.fit_on)]
+        reported = [one for one in held_out if one in fresh]
         traces = work.run(contenders, reported)
     for contender in contenders:
         _write_run(out, contender, traces[contender.name])
-    setup = setup_of(options.dataset, problems, len(problems) - len(reported), work.model, options.context)
+    apart = len(problems) - len(held_out), len(held_out) - len(reported)
+    setup = setup_of(options.dataset, problems, apart, work.model, options.context)
     runs = {
         one.name: PolicyRun(one.setting.manifest, traces[one.name], fitted.opened.get(one.name, ()))
         for one in contenders
@@ -65,6 +68,21 @@ def run(options: argparse.Namespace) -> int:
 
 def _comparison(a: str, b: str) -> str:
     return compare.text(read_report(Path(a)), read_report(Path(b)), (a, b))
+
+
+def _fresh(problems: Sequence[Problem], contenders: Sequence[Contender], fit_on: FitOn | None) -> set[Problem]:
+    """The problems that no calibration which a policy brings along was fitted on; how many others there are is told.
+    `fit_on` is None where nothing else is fitted. Raises InputError where nothing would be left to report on."""
+    used = [one.setting.trust.combined for one in contenders if one.setting.trust.combined]
+    seen = {question for calibration in used for question in calibration.fitted.questions}
+    fresh = {one for one in problems if question_hash(one.question) not in seen}
+    if not any(fit_on is None or to_report_on(one.id, fit_on) for one in fresh):
+        what = "a policy's calibration was fitted on every problem that could be reported on"
+        raise InputError(what, "eval", "Give problems that it has not seen")
+    if len(fresh) < len(problems):
+        told = f"{len(problems) - len(fresh)} problems are left out: a policy's calibration was fitted on them"
+        print(f"score-local: {told}", file=sys.stderr)
+    return fresh
 
 
 def _tell_left_out(left_out: Mapping[str, RunError], contenders: Sequence[Contender]) -> None:

@@ -24,12 +24,15 @@ from score_local.verifiers import prompts_fingerprint
 MARKDOWN = "report.md"
 
 
-def setup_of(name: str, problems: Sequence[Problem], fitted: int, model: FileHash, context: int) -> Setup:
-    """What is run, on this machine, now, by this command. `fitted` of the `problems` are not reported on."""
+def setup_of(name: str, problems: Sequence[Problem], apart: tuple[int, int], model: FileHash, context: int) -> Setup:
+    """What is run, on this machine, now, by this command. `apart`: how many of the `problems` are fitted on, and how
+    many were before; neither are reported on."""
+    fitted, seen = apart
     return Setup(
         dataset=FileHash(Path(name).name, hashlib.sha256(msgspec.json.encode(problems)).hexdigest()),
         problems=len(problems),
         fitted=fitted,
+        seen=seen,
         model=model,
         context=context,
         prompts=prompts_fingerprint(),

@@ -19,6 +19,7 @@ from score_local.evaluate.calibration_report import Report
 from score_local.evaluate.calibration_rows import (
     FitOn,
     Row,
+    question_hash,
     require_enough,
     rows_of,
     signals_of,
@@ -92,6 +93,7 @@ def _calibration(
             folds=FOLDS,
             strength=cascade.strengths,
             tolerance=choices.tolerance,
+            questions=tuple(question_hash(row.trace.question) for row in rows),
         ),
         quality=quality(reports.incorrect(held_out), ps[-1]),
         origin=origin,

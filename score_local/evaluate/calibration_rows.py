@@ -74,6 +74,11 @@ def to_report_on(problem_id: str, fit_on: FitOn) -> bool:
     return fit_on == "all" or not to_fit_on(problem_id, fit_on)
 
 
+def question_hash(question: str) -> str:
+    """By which a question that was fitted on is known again, whatever its id in another file."""
+    return hashlib.sha256(question.encode()).hexdigest()[:12]
+
+
 def signals_of(rows: Sequence[Row], wanted: Sequence[str] | None, where: str) -> tuple[str, ...]:
     """The verifiers to calibrate: `wanted`, in that order, or all that ever spoke, cheap ones first.
 

@@ -31,11 +31,13 @@ RIGHT, WRONG, UNKNOWN, FAILED = "+", "-", "?", "!"
 
 class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was run, on what, by what: enough to run it again. The data set's SHA-256 is over its problems as they were
-    read; `fitted` of them were kept apart for calibrations."""
+    read; `fitted` of them were kept apart for calibrations, and `seen` because a calibration that a policy brings along
+    was fitted on them."""
 
     dataset: FileHash
     problems: int
     fitted: int
+    seen: int = 0
     model: FileHash
     context: int
     prompts: str

@@ -61,6 +61,7 @@ def _title(report: Report) -> str:
 def _setup(report: Report) -> Iterator[str]:
     setup = report.setup
     apart = f"; calibrations were fitted on {setup.fitted} others" if setup.fitted else ""
+    apart += f"; {setup.seen} are left out, as a policy's own calibration was fitted on them" if setup.seen else ""
     seeds = sorted({result.policy.seed for result in report.results})
     yield f"- problems: {len(report.problems)} of {setup.problems} are reported on{apart}"
     yield f"- data: {setup.dataset.name}, SHA-256 of its problems {setup.dataset.sha256}"

@@ -75,7 +75,8 @@ class Fitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What it was fitted on: `n` attempts, the share of them that is incorrect, and the choices that were made.
 
     `strength` is the L2 penalty of each stage. A stage may stop the asking where at most the share `tolerance` of the
-    decisions would be another with all signals.
+    decisions would be another with all signals. `questions` are hashes of the questions, so that a report can keep
+    away from them; files of before do not tell them.
     """
 
     on: str
@@ -85,6 +86,7 @@ class Fitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     folds: Positive
     strength: tuple[float, ...]
     tolerance: Probability
+    questions: tuple[str, ...] = ()
 
 
 class Temperature(msgspec.Struct, frozen=True):

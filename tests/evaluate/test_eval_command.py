@@ -84,6 +84,28 @@ def test_calibrations_are_fitted_on_the_other_half(opened: list[ScriptedEngine])
     assert len(opened) == 1
 
 
+def test_problems_that_a_given_calibration_was_fitted_on_are_left_out_of_the_report(
+    opened: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sums.jsonl", "--out", "first", "--policies", "refine-self-fitted") == 0
+    unseen = {trace.id for trace in read_traces(Path("first/runs/refine-self-fitted"))}
+    Path("mine.toml").write_text(
+        '[verify]\nverifiers = ["self"]\ncalibration = "first/calibrations/refine-self-fitted.toml"\n'
+    )
+    capsys.readouterr()
+    assert run("sums.jsonl", "--out", "out", "--policies", "solve,mine.toml") == 0
+    told = capsys.readouterr()
+    for name in ("solve", "mine"):
+        assert {trace.id for trace in read_traces(Path("out/runs") / name)} == unseen
+    count = 160 - len(unseen)
+    assert f"score-local: {count} problems are left out: a policy's calibration was fitted on them" in told.err
+    assert f"{len(unseen)} of 160 are reported on; {count} are left out, as a policy's own calibration" in told.out
+    kept = [line for line in Path("sums.jsonl").read_text().splitlines() if json.loads(line)["id"] not in unseen]
+    Path("seen.jsonl").write_text("".join(line.replace('"sum-', '"another-') + "\n" for line in kept))
+    assert run("seen.jsonl", "--out", "none", "--policies", "solve,mine.toml") == 2
+    assert "was fitted on every problem that could be reported on" in capsys.readouterr().err
+
+
 def test_a_vote_that_never_refines_is_fitted_without_refinements(opened: list[ScriptedEngine]) -> None:
     """Its gate, in the calibration's table of thresholds, does to the problems what it does at run time."""
     text = 'base = "calibrated-vote"\n[verify]\ncalibration = "fit"\nverifiers = ["self", "consistency"]\n'
