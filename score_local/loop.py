@@ -18,7 +18,7 @@ from score_local import answers, prompts, votes
 from score_local.attempts import Solution, refinement_of, solution_of
 from score_local.engine.protocol import Generate
 from score_local.engine.steps import Steps, generate
-from score_local.errors import EngineError
+from score_local.errors import EngineDied, EngineError
 from score_local.policy import Policy, VerifierName
 from score_local.problem import Problem
 from score_local.trace import Candidate, Round, Signal, Trace
@@ -45,14 +45,19 @@ VERIFIERS: Mapping[VerifierName, Verifier] = {
 def self_correct(problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN) -> Steps[Trace]:
     """Solves, doubts and, where the policy says so, repairs one problem: the method *refine*, SCORE's own.
 
-    Never raises EngineError: where the solution fails the trace says so, a verifier that fails is unknown, and a
-    refinement that fails replaces nothing.
+    Never raises EngineError: where the solution fails, or the engine dies, the trace says so; a verifier that fails is
+    unknown, and a refinement that fails replaces nothing.
     """
     try:
         case = yield from solve(problem, policy, trust)
+        return (yield from _corrected(case))
     except EngineError as error:
         return failed(problem, policy, error)
-    initial, rounds = case, list[Round]()
+
+
+def _corrected(case: Case) -> Steps[Trace]:
+    """The rounds after the first attempt, decided. Raises EngineDied: what it left out can be asked again."""
+    initial, policy, rounds = case, case.policy, list[Round]()
     for _ in range(policy.refine.rounds):
         round_, refined = yield from correct(case)
         rounds.append(round_)
@@ -83,7 +88,8 @@ def solve(
 
 
 def correct(case: Case) -> Steps[tuple[Round, Solution | None]]:
-    """One verdict and, where it is called for, one refinement: what is stored, and what the next round goes on from."""
+    """One verdict and, where it is called for, one refinement: what is stored, and what the next round goes on from.
+    Raises EngineDied."""
     p_incorrect, signals = yield from doubt(case)
     when, gate = case.policy.refine.when, opens(case.policy.verify.gate, p_incorrect, case.attempt.answer)
     if when == "never" or (when == "gated" and not gate):
@@ -91,6 +97,8 @@ def correct(case: Case) -> Steps[tuple[Round, Solution | None]]:
     hint = program_hint(case) if case.policy.refine.hint == "program" else ""
     try:
         critique, refined = yield from refine(case, hint)
+    except EngineDied:
+        raise
     except EngineError as error:
         return Round(p_incorrect, signals, error=str(error)), None
     return Round(p_incorrect, signals, critique, refined.attempt), refined
@@ -98,7 +106,7 @@ def correct(case: Case) -> Steps[tuple[Round, Solution | None]]:
 
 def doubt(case: Case) -> Steps[tuple[float | None, tuple[Signal, ...]]]:
     """P(incorrect) of an attempt, and what each verifier said. With a calibration the cheap ones are asked first, and
-    the dear ones only while it is undecided."""
+    the dear ones only while it is undecided. Raises EngineDied."""
     calibration, signals = case.trust.combined, list[Signal]()
     for name in cheap_first(calibration, case.policy.verify.verifiers):
         if calibration and not undecided(calibration, case.attempt, signals):
@@ -132,7 +140,7 @@ def opens(threshold: float, p_incorrect: float | None, answer: str | None) -> bo
 
 
 def failed(problem: Problem, policy: Policy, error: EngineError) -> Trace:
-    """The trace of a problem without a first attempt."""
+    """The trace of a problem without a first attempt, or whose engine died later: it is to be tried again."""
     return msgspec.structs.replace(_untold(problem, policy), status="failed", error=str(error))
 
 
@@ -190,6 +198,8 @@ def _refined(trace: Trace, threshold: float) -> tuple[str | None, bool]:
 def _signal(name: VerifierName, case: Case) -> Steps[Signal]:
     try:
         return (yield from VERIFIERS[name](case))
+    except EngineDied:
+        raise
     except EngineError as error:
         return Signal(name, None, f"failed: {error}")
 

@@ -39,9 +39,9 @@ def attempt(problem: Problem, policy: Policy, trust: Trust = NOTHING_KNOWN) -> S
         return (yield from self_correct(problem, policy, trust))
     try:
         case = yield from solve(problem, policy, trust)
+        trace = yield from METHODS[policy.method](case)
     except EngineError as error:
         return failed(problem, policy, error)
-    trace = yield from METHODS[policy.method](case)
     return decide(trace, policy.verify.gate)
 
 

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from score_local import votes
+from score_local.engine.judge import ToJudge
 from score_local.engine.protocol import Completion, Generate, Request, Score, Scores, Usage
 from score_local.engine.scripted import ScriptedEngine
 from score_local.engine.steps import Answer, Ask
-from score_local.errors import EngineError
+from score_local.errors import EngineDied, EngineError
 from score_local.evaluate.policy_sets import NamedPolicy, policies_of
 from score_local.helpers import Helpers
 from score_local.loop import decide
@@ -81,8 +82,42 @@ def run(model: Model, policy_: Policy, problem: Problem = PROBLEM) -> Trace:
             asked = loop.send(tuple(model.reply(request) for request in asked))
     except StopIteration as end:
         trace: Trace = end.value
-        assert trace.usage.generated == model.generated, "every token is counted, and once"
+        assert trace.status == "failed" or trace.usage.generated == model.generated, "every token is counted, and once"
         return trace
+
+
+PHASES: list[tuple[Method, str, str, str]] = [
+    ("refine", "self", "verify", "the verdict"),
+    ("refine", "program", "verify", "a program for the verdict"),
+    ("refine", "consistency", "sample", "a sample for the verdict"),
+    ("refine", "self", "refine", "the refinement"),
+    ("majority", "self", "sample", "a sample that votes"),
+    ("weighted-vote", "self", "verify", "a verdict on a vote"),
+    ("refine-then-vote", "self", "refine", "the refinement that votes"),
+    ("budget", "self", "sample", "a sample that is drawn alone"),
+]
+
+
+@pytest.mark.parametrize(("method", "verifier", "phase", "what"), PHASES)
+@pytest.mark.parametrize("error", [EngineDied("dead"), EngineError("broken")])
+def test_a_problem_whose_engine_died_is_tried_again(
+    method: Method, verifier: str, phase: str, what: str, error: EngineError
+) -> None:
+    """A trace that is not failed is never made again: other errors are of the request, and would only come again."""
+    model = Model("5", ["4"] * 8)
+    asked = model.reply
+    model.reply = lambda request: error if request.phase == phase else asked(request)  # type: ignore[method-assign]
+    trace = run(model, policy(method, verifier, samples=2))
+    died = isinstance(error, EngineDied)
+    assert (trace.status, trace.error) == (("failed", "dead") if died else ("solved", "")), what
+
+
+def test_a_judge_that_died_is_an_unknown_verdict() -> None:
+    model = Model("5")
+    asked = model.reply
+    model.reply = lambda ask: EngineDied("dead") if isinstance(ask, ToJudge) else asked(ask)  # type: ignore[method-assign]
+    trace = run(model, policy("refine", "model"))
+    assert trace.status == "solved" and trace.rounds[0].signals[0].reason == "the judge failed: dead"
 
 
 # (solution, samples, final answer, samples drawn of 8 in waves of 4, what it shows)

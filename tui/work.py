@@ -30,7 +30,8 @@ Tell = Callable[[Trace], None]
 
 
 def solving(problem: Problem, policy: Policy, trust: Trust, context: Conversation, tell: Tell) -> Steps[Trace]:
-    """A problem by the policy's method, in its conversation. Never raises EngineError."""
+    """A problem by the policy's method, in its conversation. Of the EngineErrors it raises EngineDied alone, and only
+    after the first attempt, which has been told."""
     try:
         case = yield from solve(problem, policy, trust, _asked(problem, context))
     except EngineError as error:

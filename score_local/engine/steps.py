@@ -2,6 +2,7 @@
 
 reply = yield from generate(Generate(...))      # raises EngineError where the request failed
 replies = yield from ask_all((Generate(...), Score(...)))  # side by side; a failed one is an EngineError in its place
+replies = yield from generate_all((Generate(...), ...))    # the same, but a dead engine is raised: EngineDied
 
 Beside what an engine answers, a generator may ask a judge (another engine) and have programs run in the sandbox.
 """
@@ -13,7 +14,7 @@ from typing import TypeVar, Union
 
 from score_local.engine.judge import ToJudge
 from score_local.engine.protocol import Completion, Generate, Reply, Request, Score, Scores
-from score_local.errors import EngineError
+from score_local.errors import EngineDied, EngineError
 from score_local.sandbox.protocol import Ran, RunProgram
 
 Ask = Union[Request, ToJudge, RunProgram]
@@ -41,6 +42,15 @@ def generate(request: Generate) -> Steps[Completion]:
     if not isinstance(reply, Completion):
         raise TypeError(f"the engine answered Generate with {type(reply).__name__}")
     return reply
+
+
+def generate_all(requests: Sequence[Generate]) -> Steps[tuple[Answer, ...]]:
+    """The same of one engine; a failed one is an EngineError in its place. Raises EngineDied: nothing can follow."""
+    replies = yield from ask_all(requests)
+    died = next((reply for reply in replies if isinstance(reply, EngineDied)), None)
+    if died:
+        raise died
+    return replies
 
 
 def score(request: Score) -> Steps[Scores]:

@@ -9,7 +9,7 @@ import msgspec
 
 from score_local.attempts import Solution, solution_of
 from score_local.engine.protocol import Completion, Generate, Usage
-from score_local.engine.steps import Steps, ask_all
+from score_local.engine.steps import Steps, generate_all
 from score_local.verifiers.case import Case
 
 
@@ -20,11 +20,11 @@ def seed_of(policy_seed: int, problem_id: str, sample: int) -> int:
 
 def draw(case: Case, count: int, most: int | None = None) -> Steps[Usage]:
     """Draws those of the first `count` samples that are missing, side by side, each of `most` tokens at most where that
-    is less than the policy's; what it cost. One that fails is kept as None."""
+    is less than the policy's; what it cost. One that fails is kept as None. Raises EngineDied."""
     missing = range(len(case.shared.samples), count)
     if not missing:
         return Usage()
-    replies = yield from ask_all([_request(case, index, most) for index in missing])
+    replies = yield from generate_all([_request(case, index, most) for index in missing])
     case.shared.samples += [_solution(case, reply) for reply in replies]
     return sum((reply.usage for reply in replies if isinstance(reply, Completion)), Usage())
 

@@ -21,7 +21,7 @@ from score_local import answers
 from score_local.answers.number import spell
 from score_local.answers.rounded import SIGNIFICANT
 from score_local.engine.protocol import Completion, Generate, Message, Sampling, Usage
-from score_local.engine.steps import Steps, ask_all
+from score_local.engine.steps import Steps, ask_all, generate_all
 from score_local.problem import CHOICE_LETTERS, Problem
 from score_local.prompts import Conversation
 from score_local.sandbox.protocol import Ran, RunProgram
@@ -120,7 +120,7 @@ def _write(case: Case, count: int) -> Steps[Usage]:
     missing = range(len(case.shared.programs), count)
     if not missing:
         return Usage()
-    replies = yield from ask_all([_request(case, index) for index in missing])
+    replies = yield from generate_all([_request(case, index) for index in missing])
     ran = yield from ask_all([RunProgram(source_of(r.text)) for r in replies if isinstance(r, Completion)])
     outcomes = iter(ran)
     for reply in replies:
