@@ -37,11 +37,13 @@ class FileHash(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a run is made of. `software` is told, not compared: a new version may continue an old run."""
+    """What a run is made of. `software` is told, not compared: a new version may continue an old run. `calibration` is
+    None without one, and in runs that began before it was told."""
 
     trace_version: int = TRACE_VERSION
     model: FileHash
     adapters: dict[str, FileHash] = {}
+    calibration: FileHash | None = None
     prompts: str
     policy: Policy
     context: int
@@ -52,14 +54,20 @@ def manifest_of(
     model: Path, adapters: Mapping[str, Path], policy: Policy, context: int, sha256: str | None = None
 ) -> Manifest:
     """Hashes the files (about half a second a gigabyte; the model's may be known already) and collects the rest."""
+    calibration = policy.verify.calibration
     return Manifest(
         model=FileHash(model.name, sha256 or file_sha256(model)),
-        adapters={role: FileHash(path.name, file_sha256(path)) for role, path in sorted(adapters.items())},
+        adapters={role: _hashed(path) for role, path in sorted(adapters.items())},
+        calibration=_hashed(Path(calibration)) if calibration else None,
         prompts=prompts_fingerprint(),
         policy=policy,
         context=context,
         software={"score-local": score_local.__version__},
     )
+
+
+def _hashed(path: Path) -> FileHash:
+    return FileHash(path.name, file_sha256(path))
 
 
 class Run:
@@ -192,13 +200,26 @@ def changes(before: msgspec.Struct, now: msgspec.Struct) -> list[str]:
 def _check_resumable(folder: Path, manifest: Manifest, resume: bool, accept_changes: bool) -> None:
     if not resume:
         raise RunError("holds a run already", str(folder), "Continue it with --resume, or choose another --run")
-    changed = changes(read_manifest(folder), manifest)
+    before = read_manifest(folder)
+    by_path = before.calibration is None and before.policy.verify.calibration is not None  # its content was not told
+    changed = changes(_by_content(before, by_path), _by_content(manifest, by_path))
     if changed and not accept_changes:
         raise RunError(
             f"this run was made with another {', '.join(changed)}",
             str(folder),
             "Use what it was made with, start another --run, or mix on purpose with --accept-changes",
         )
+
+
+def _by_content(manifest: Manifest, calibration_by_path: bool) -> Manifest:
+    """The manifest without what its adapters and its calibration are called: they may lie elsewhere now."""
+    adapters = {role: FileHash("", file.sha256) for role, file in manifest.adapters.items()}
+    policy, calibration = msgspec.structs.replace(manifest.policy, adapters={}), None
+    if not calibration_by_path:
+        verify = msgspec.structs.replace(policy.verify, calibration=None)
+        policy = msgspec.structs.replace(policy, verify=verify)
+        calibration = manifest.calibration and FileHash("", manifest.calibration.sha256)
+    return msgspec.structs.replace(manifest, adapters=adapters, policy=policy, calibration=calibration)
 
 
 def _decode(line: bytes, number: int, folder: Path) -> Trace:

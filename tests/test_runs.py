@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ import pytest
 from score_local.errors import RunError
 from score_local.policy import Policy, Verify
 from score_local.problem import Problem
-from score_local.runs import FileHash, Manifest, read_manifest, read_traces, start_run, write_whole
+from score_local.runs import FileHash, Manifest, manifest_of, read_manifest, read_traces, start_run, write_whole
 from score_local.trace import Attempt, Trace
 
 MANIFEST = Manifest(model=FileHash("m.gguf", "0" * 64), prompts="p", policy=Policy(), context=2048)
@@ -76,6 +78,66 @@ def test_a_newer_version_may_go_on(tmp_path: Path) -> None:
     start_run(tmp_path, MANIFEST, resume=False).close()
     newer = msgspec.structs.replace(MANIFEST, software={"score-local": "99"})
     start_run(tmp_path, newer, resume=True).close()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def made_of(calibration: str, adapter: str = "refiner.gguf") -> Manifest:
+    """The manifest of a run with these files, which are made where there are none."""
+    for file in (Path("model.gguf"), Path(calibration), Path(adapter)):
+        if not file.exists():
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("content")
+    policy = Policy(verify=Verify(calibration=calibration), adapters={"refiner": adapter})
+    return manifest_of(Path("model.gguf"), {"refiner": Path(adapter)}, policy, 2048)
+
+
+# (the calibration and the adapter of the run that goes on, what is rewritten before, what is refused, why)
+FILES: list[tuple[tuple[str, str], str, str, str]] = [
+    (("c.toml", "refiner.gguf"), "", "", "nothing is another"),
+    (("there/other.toml", "there/r.gguf"), "", "", "the same files lie elsewhere and have other names"),
+    (("c.toml", "refiner.gguf"), "c.toml", "calibration", "the name is the same, and the calibration another"),
+    (("c.toml", "refiner.gguf"), "refiner.gguf", "adapters", "so with an adapter"),
+]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("files", "rewritten", "refused", "why"), FILES)
+def test_files_are_known_by_their_content(files: tuple[str, str], rewritten: str, refused: str, why: str) -> None:
+    start_run(Path("run"), made_of("c.toml"), resume=False).close()
+    if rewritten:
+        Path(rewritten).write_text("another")
+    told = ""
+    try:
+        start_run(Path("run"), made_of(*files), resume=True).close()
+    except RunError as error:
+        told = error.what
+    assert told == (f"this run was made with another {refused}" if refused else ""), why
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("calibration", "refused"), [("c.toml", False), ("other.toml", True)])
+def test_a_run_from_before_the_calibration_was_told_goes_by_its_path(calibration: str, refused: bool) -> None:
+    start_run(Path("run"), made_of("c.toml"), resume=False).close()
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    del manifest["calibration"]
+    Path("run/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="another policy") if refused else nullcontext():
+        start_run(Path("run"), made_of(calibration), resume=True).close()
+
+
+@pytest.mark.usefixtures("here")
+def test_with_a_calibration_is_not_without_one() -> None:
+    calibrated = made_of("c.toml")
+    policy = msgspec.structs.replace(calibrated.policy, verify=Verify())
+    plain = msgspec.structs.replace(calibrated, calibration=None, policy=policy)
+    for before, now in ((calibrated, plain), (plain, calibrated)):
+        start_run(Path(f"run-{before is plain}"), before, resume=False).close()
+        with pytest.raises(RunError, match="another calibration"):
+            start_run(Path(f"run-{before is plain}"), now, resume=True)
 
 
 CHOICE = Problem("a", "question a", "A", ("tea", "milk"), "choice")
