@@ -183,15 +183,23 @@ def decide(trace: Trace, threshold: float) -> Trace:
     )
 
 
-def _refined(trace: Trace, threshold: float) -> tuple[str | None, bool]:
-    """The answer of the last refinement that the gate lets through, and whether there is one. A refinement replaces an
-    attempt where the gate opens and the refinement holds an answer."""
-    answer, refined = trace.initial.answer if trace.initial else None, False
+def opened(trace: Trace, threshold: float) -> tuple[Round, ...]:
+    """The rounds whose gate opens, one after another; each but the first judges the refinement of the one before."""
+    found, attempt = list[Round](), trace.initial
     for round_ in trace.rounds:
-        replacement = round_.refinement.answer if round_.refinement else None
-        if replacement is None or not opens(threshold, round_.p_incorrect, answer):
+        if attempt is None or not opens(threshold, round_.p_incorrect, attempt.answer):
             break
-        answer, refined = replacement, True
+        found.append(round_)
+        attempt = round_.refinement
+    return tuple(found)
+
+
+def _refined(trace: Trace, threshold: float) -> tuple[str | None, bool]:
+    """The answer of the last refinement that the gate lets through and that holds one, and whether there is one."""
+    answer, refined = trace.initial.answer if trace.initial else None, False
+    for round_ in opened(trace, threshold):
+        if round_.refinement and round_.refinement.answer is not None:
+            answer, refined = round_.refinement.answer, True
     return answer, refined
 
 

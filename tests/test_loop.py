@@ -10,7 +10,7 @@ import pytest
 from score_local import prompts
 from score_local.engine.protocol import Completion, Finish, Generate, Reply, Request, Score, Scores
 from score_local.errors import EngineError
-from score_local.loop import decide, opens, self_correct
+from score_local.loop import decide, opened, opens, self_correct
 from score_local.policy import Policy, Refine, Verify
 from score_local.problem import Problem
 from score_local.trace import Attempt, Round, Signal, Trace
@@ -82,6 +82,29 @@ def test_two_rounds_go_on_from_the_refinement() -> None:
     trace, asked = drive(PROBLEM, policy(rounds=2), WRONG, DOUBT, again, DOUBT, RIGHT)
     assert trace.answer == "4" and len(trace.rounds) == 2
     assert asked[-1].messages[: len(asked[2].messages)] == asked[2].messages
+
+
+SEVEN = Completion("Corrected solution:\n\\boxed{7}", (9,))
+# (what is said after the first solution, the final answer, how many rounds the gate lets through, what it shows)
+SECOND_ROUNDS: list[tuple[tuple[Reply, ...], str | None, int, str]] = [
+    ((DOUBT, NO_ANSWER, TRUST, RIGHT), "4", 2, "without an answer it is refined again, whatever the verdict"),
+    ((DOUBT, NO_ANSWER, EngineError("broken"), RIGHT), "4", 2, "or without one"),
+    ((DOUBT, NO_ANSWER, DOUBT, NO_ANSWER), "5", 2, "where no refinement holds an answer, the first stands"),
+    ((DOUBT, SEVEN, DOUBT, NO_ANSWER), "7", 2, "or the last that holds one"),
+    ((DOUBT, SEVEN, TRUST), "7", 1, "a trusted refinement is not refined"),
+    ((DOUBT, EngineError("broken")), "5", 1, "one that failed ends it"),
+    ((TRUST,), "5", 0, "a shut gate"),
+]
+
+
+@pytest.mark.parametrize(("replies", "answer", "rounds", "what"), SECOND_ROUNDS)
+def test_what_is_asked_is_what_is_decided(
+    replies: tuple[Reply, ...], answer: str | None, rounds: int, what: str
+) -> None:
+    trace, _ = drive(PROBLEM, policy(rounds=2), WRONG, *replies)
+    assert (trace.answer, trace.refined) == (answer, answer != "5"), what
+    asked = [round_ for round_ in trace.rounds if round_.refinement or round_.error]
+    assert list(opened(trace, 0.5)) == asked and len(asked) == rounds, what
 
 
 def test_a_solution_without_answer_is_refined_whatever_the_verdict() -> None:
