@@ -3,7 +3,8 @@
     traces -> rows -> a stage for every prefix of the signals -> threshold, bands -> safety rule -> report
 
 All choices, the safety rule's too, are made on the rows that are fitted on, with probabilities out of fold; the report
-is on the others, which decide nothing.
+is on the others, which decide nothing. Where there are no others, each row is reported on with a probability and a
+threshold that it had no part in.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from score_local.evaluate.calibration_rows import (
     to_report_on,
 )
 from score_local.evaluate.cascade import CLIP, Cascade, fit_cascade, fit_stage, stage_probabilities
-from score_local.evaluate.gate import SCORE_LOWEST, GatePoint, cross_fitted_point, gate_curve, gate_point, safety, seen
+from score_local.evaluate.gate import (
+    SCORE_LOWEST,
+    GatePoint,
+    cross_fitted_point,
+    cross_fitted_thresholds,
+    gate_curve,
+    gate_point,
+    safety,
+    seen,
+)
 from score_local.evaluate.logistic import FOLDS, Array, folds_of
 from score_local.trace import Trace
 from score_local.verifiers.calibration import Calibration, Fitted, Origin
@@ -36,7 +46,7 @@ TOLERANCE = 0.05
 _HALVES = {
     "half": ("the first half", "the other half"),
     "other-half": ("the other half", "the first half"),
-    "all": ("all problems", "the same problems, out of fold"),
+    "all": ("all problems", reports.OUT_OF_FOLD),
 }
 
 
@@ -68,7 +78,10 @@ def calibrate(
     calibration = _calibration(rows, held_out, cascade, ps, origin=origin, choices=choices)
     alone = {name: _alone(name, rows, None if same else held_out) for name in signals}
     unsolved = [t for t in traces if t.gold is not None and t.initial is None and to_report_on(t.id, choices.fit_on)]
-    return calibration, _report(calibration, held_out, ps, alone, unsolved=unsolved, choices=choices)
+    thresholds = _thresholds(rows, cascade, choices.lowest) if same else [cascade.threshold] * len(held_out)
+    return calibration, _report(
+        calibration, held_out, ps, thresholds, alone=alone, unsolved=unsolved, lowest=choices.lowest
+    )
 
 
 def _calibration(
@@ -77,11 +90,13 @@ def _calibration(
     fitted_on, reported_on = _HALVES[choices.fit_on]
     gated = reports.cascade_probabilities(held_out, cascade.stages, ps)
     refine, reason = safety(cascade.curve, _out_of_fold(rows, cascade, choices.lowest))
+    if choices.fit_on != "all":
+        reason += f"; {seen(gate_point(held_out, gated.tolist(), cascade.threshold), reported_on)}"
     incorrect = sum(not row.right for row in rows)
     return Calibration(
         threshold=cascade.threshold,
         refine=refine,
-        verdict=f"{reason}; {seen(gate_point(held_out, gated.tolist(), cascade.threshold), reported_on)}",
+        verdict=reason,
         signals=cascade.stages[-1].signals,
         clip=CLIP,
         quality_on=reported_on,
@@ -103,9 +118,18 @@ def _calibration(
 
 def _out_of_fold(rows: Sequence[Row], cascade: Cascade, lowest: float) -> GatePoint:
     """What the gate of the cascade does to rows that had no part in its weights and threshold."""
-    folds = folds_of([row.trace.id for row in rows], [row.right for row in rows]).tolist()
     gated = reports.cascade_probabilities(rows, cascade.stages, cascade.out_of_fold)
-    return cross_fitted_point(rows, cascade.out_of_fold[-1].tolist(), gated.tolist(), folds, lowest)
+    return cross_fitted_point(rows, cascade.out_of_fold[-1].tolist(), gated.tolist(), _folds(rows), lowest)
+
+
+def _thresholds(rows: Sequence[Row], cascade: Cascade, lowest: float) -> list[float]:
+    """For each row the threshold that is best for rows of other folds."""
+    return cross_fitted_thresholds(rows, cascade.out_of_fold[-1].tolist(), _folds(rows), lowest)
+
+
+def _folds(rows: Sequence[Row]) -> list[int]:
+    found: list[int] = folds_of([row.trace.id for row in rows], [row.right for row in rows]).tolist()
+    return found
 
 
 def _alone(name: str, rows: Sequence[Row], held_out: Sequence[Row] | None) -> Array:
@@ -118,11 +142,13 @@ def _report(
     calibration: Calibration,
     rows: Sequence[Row],
     ps: Array,
-    alone: dict[str, Array],
+    thresholds: Sequence[float],
     *,
+    alone: dict[str, Array],
     unsolved: Sequence[Trace],
-    choices: Choices,
+    lowest: float,
 ) -> Report:
+    """`thresholds` hold for each row the one that it is decided at."""
     stages, threshold, everyone = calibration.stages, calibration.threshold, ps[-1]
     gated = reports.cascade_probabilities(rows, stages, ps)
     answered = np.array([row.attempt.answer is not None for row in rows], dtype=bool)
@@ -135,10 +161,10 @@ def _report(
         answered=quality(reports.incorrect(rows)[answered], everyone[answered]),
         cascade=quality(reports.incorrect(rows), gated),
         mean=reports.mean_quality(rows, calibration.signals),
-        decided=reports.decided(rows, everyone, threshold, unsolved),
-        decided_by_cascade=reports.decided(rows, gated, threshold, unsolved),
-        costs=reports.costs(rows, stages, ps, threshold),
-        gate=tuple(gate_curve(rows, everyone.tolist(), choices.lowest)),
+        decided=reports.decided(rows, everyone, thresholds, threshold, unsolved),
+        decided_by_cascade=reports.decided(rows, gated, thresholds, threshold, unsolved),
+        costs=reports.costs(rows, stages, ps, thresholds),
+        gate=tuple(gate_curve(rows, everyone.tolist(), lowest)),
         reliability=reports.reliability(reports.incorrect(rows), everyone),
         roc=reports.roc_curves(rows, calibration.signals, {"all, calibrated": everyone, "cascade": gated}),
     )

@@ -21,6 +21,7 @@ from score_local.trace import Trace
 from score_local.verifiers.calibration import Quality, Stage
 from score_local.verifiers.combine import combined
 
+OUT_OF_FOLD = "the same problems, out of fold"
 Curve = tuple[tuple[float, float], ...]
 
 
@@ -73,8 +74,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`everyone` is all signals together, `answered` the same where the attempt holds an answer, `cascade` what is
     believed where the asking ends, `mean` the mean of those that spoke, without a calibration.
 
-    `decided` and `decided_by_cascade` are the numbers of the gate; problems without a solution count as not right.
-    `roc` is (false alarms, hits) by name of what doubts, where it spoke.
+    `decided` and `decided_by_cascade` are the numbers of the gate, each row at a threshold that was chosen without it;
+    problems without a solution count as not right. `gate` is what each threshold does to all rows, also where one of
+    them was chosen on these. `roc` is (false alarms, hits) by name of
+    what doubts, where it spoke.
     """
 
     fitted_on: str
@@ -114,12 +117,12 @@ def cascade_probabilities(rows: Sequence[Row], stages: Sequence[Stage], ps: Arra
     return ps[stops(rows, stages, ps), np.arange(len(rows))]
 
 
-def costs(rows: Sequence[Row], stages: Sequence[Stage], ps: Array, threshold: float) -> Costs:
-    """The means over all rows, of what was measured when everybody was asked."""
+def costs(rows: Sequence[Row], stages: Sequence[Stage], ps: Array, thresholds: Sequence[float]) -> Costs:
+    """The means over all rows, of what was measured when everybody was asked; a threshold for each row."""
     ended, believed = stops(rows, stages, ps), cascade_probabilities(rows, stages, ps).tolist()
     refined = [
         row.spent_behind_gate()
-        for row, p in zip(rows, believed, strict=True)
+        for row, p, threshold in zip(rows, believed, thresholds, strict=True)
         if opens(threshold, p, row.attempt.answer)
     ]
     return Costs(
@@ -130,10 +133,21 @@ def costs(rows: Sequence[Row], stages: Sequence[Stage], ps: Array, threshold: fl
     )
 
 
-def decided(rows: Sequence[Row], ps: Array, threshold: float, unsolved: Sequence[Trace]) -> Summary:
-    """The numbers of the gate at one threshold; `unsolved` problems have no solution, and count as not right."""
-    judged = [decide(with_probability(row, p), threshold) for row, p in zip(rows, ps.tolist(), strict=True)]
-    return summarize([*judged, *unsolved], threshold=threshold, wall_seconds=0.0)
+def decided(
+    rows: Sequence[Row], ps: Array, thresholds: Sequence[float], threshold: float, unsolved: Sequence[Trace]
+) -> Summary:
+    """The numbers of the gate, each row decided at its own of `thresholds`; `threshold` is the one that a run will use.
+    `unsolved` problems have no solution, and count as not right."""
+    pairs = [*zip(ps.tolist(), thresholds, strict=True)]
+    judged = [decide(with_probability(row, p), own) for row, (p, own) in zip(rows, pairs, strict=True)]
+    summary = summarize([*judged, *unsolved], threshold=threshold, wall_seconds=0.0)
+    labels, doubted = incorrect(rows).tolist(), [float(p >= own) for p, own in pairs]
+    verdict = msgspec.structs.replace(
+        summary.verdict,
+        f1_incorrect=metrics.f1_incorrect(labels, doubted, 1.0),
+        balanced_accuracy=metrics.balanced_accuracy(labels, doubted, 1.0),
+    )
+    return msgspec.structs.replace(summary, verdict=verdict)
 
 
 def mean_quality(rows: Sequence[Row], signals: Sequence[str]) -> Quality:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from score_local.evaluate.calibration_report import Report, Spent
+from score_local.evaluate.calibration_report import OUT_OF_FOLD, Report, Spent
 from score_local.evaluate.tables import summary_rows
 from score_local.evaluate.words import NONE, markdown_table
 from score_local.verifiers.calibration import Calibration, Estimate, Quality
@@ -33,7 +33,11 @@ def text(calibration: Calibration, report: Report) -> str:
         [f"## The gate at p >= {calibration.threshold:.2f}", "", *markdown_table(_gate(report))],
         ["## Cost a problem", "", *markdown_table(_costs(report))],
         ["## Reliability, all signals", "", *markdown_table(_reliability(report))],
-        ["## Fixed and broken by threshold, all signals", "", *markdown_table(_thresholds(calibration, report))],
+        [
+            f"## Fixed and broken by threshold, all signals{_chosen_here(report)}",
+            "",
+            *markdown_table(_thresholds(calibration, report)),
+        ],
     ]
     return "\n\n".join("\n".join(section) for section in sections)
 
@@ -100,6 +104,10 @@ def _reliability(report: Report) -> Iterator[Sequence[str]]:
         interval = f"{limits.low:.2f} to {limits.high:.2f}" if limits else NONE
         observed = NONE if share.share is None else f"{share.share:.3f}"
         yield f"{bin_.low:.1f} to {bin_.high:.1f}", str(share.n), f"{bin_.believed:.3f}", observed, interval
+
+
+def _chosen_here(report: Report) -> str:
+    return ": the problems that the threshold was chosen on" if report.reported_on == OUT_OF_FOLD else ""
 
 
 def _thresholds(calibration: Calibration, report: Report) -> Iterator[Sequence[str]]:

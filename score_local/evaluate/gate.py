@@ -85,12 +85,20 @@ def cross_fitted_point(
     All are a number a row, out of fold: a threshold is chosen on `chosen_on`, and the gate opened by `applied_to`. The
     point bears the threshold that is best for all.
     """
-    found = []
-    for fold in sorted(set(folds)):
-        here, others = [one == fold for one in folds], [one != fold for one in folds]
-        learned = best_point(gate_curve([*compress(rows, others)], [*compress(chosen_on, others)], lowest)).threshold
-        found.append(gate_point([*compress(rows, here)], [*compress(applied_to, here)], learned))
+    learned = cross_fitted_thresholds(rows, chosen_on, folds, lowest)
+    found = (gate_point([row], [p], threshold) for row, p, threshold in zip(rows, applied_to, learned, strict=True))
     return _joined(found, best_point(gate_curve(rows, chosen_on, lowest)).threshold)
+
+
+def cross_fitted_thresholds(
+    rows: Sequence[Row], chosen_on: Sequence[float], folds: Sequence[int], lowest: float
+) -> list[float]:
+    """For each row the threshold that is best for the rows of the other folds."""
+    learned = {}
+    for fold in set(folds):
+        others = [one != fold for one in folds]
+        learned[fold] = best_point(gate_curve([*compress(rows, others)], [*compress(chosen_on, others)], lowest))
+    return [learned[fold].threshold for fold in folds]
 
 
 def sign_test_p(more: int, fewer: int) -> float:

@@ -122,6 +122,18 @@ def test_the_safety_rule_decides_on_what_is_fitted_and_tells_what_is_reported() 
     assert not swapped.refine and "which is harm" not in swapped.verdict
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_no_problem_is_reported_at_a_threshold_that_was_chosen_on_it(seed: int) -> None:
+    """Fitted on all: the gate of the report is the one of the safety rule, and not the best that there is for all."""
+    run = traces(120, cheap=0.3, dear=0.5, fixes=0.5, breaks=0.4, seed=seed)
+    calibration, report = calibrate(run, ORIGIN, "run", Choices(fit_on="all"))
+    fixed, broken = report.decided_by_cascade.fixed.count, report.decided_by_cascade.broken.count
+    assert f"out of fold the gate broke {broken} right answers and fixed {fixed} wrong ones" in calibration.verdict
+    assert "on the same problems" not in calibration.verdict
+    chosen = next(point for point in report.gate if point.threshold == calibration.threshold)
+    assert chosen.gain > fixed - broken and chosen.right > report.decided.final.count
+
+
 # (what is wrong with the run, the words that say so)
 REFUSALS = [
     (traces(24), "needs at least 10 right and 10 incorrect"),
