@@ -133,9 +133,14 @@ def trusting(policy: Policy, trust: Trust) -> Policy:
         return policy
     # Refinements for a threshold that is chosen later: such a run is how another calibration is fitted.
     wanted = policy.method == "refine" and policy.refine.when == "always"
-    note = '; they are written all the same, as refine.when is "always"' if wanted else ""
+    note = '; they are written all the same, as refine.when is "always", and replace no answer' if wanted else ""
     print(f"score-local: {trust.combined.verdict}{note}", file=sys.stderr)
-    return policy if wanted else _shut(policy)
+    return _written_alone(policy) if wanted else _shut(policy)
+
+
+def _written_alone(policy: Policy) -> Policy:
+    """The policy whose refinements replace no answer: no calibrated probability reaches 1."""
+    return msgspec.structs.replace(policy, verify=msgspec.structs.replace(policy.verify, threshold=1.0))
 
 
 def _shut(policy: Policy) -> Policy:

@@ -7,9 +7,11 @@ import pytest
 
 from score_local.commands.setup import trusting
 from score_local.evaluate.calibrate import calibrate
-from score_local.policy import Policy, Refine
-from score_local.trace import Method
+from score_local.loop import opens
+from score_local.policy import Policy, Refine, Verify
+from score_local.trace import Attempt, Method, Signal
 from score_local.verifiers.calibration import Calibration, Trust
+from score_local.verifiers.combine import calibrated
 from tests.evaluate.calibrations import ORIGIN, traces
 
 
@@ -44,7 +46,17 @@ def test_refinements_for_a_later_threshold_are_still_written(
 ) -> None:
     made = trusting(policy("refine", "always"), Trust(harmful))
     assert (made.method, made.refine.when) == ("refine", "always")
-    assert f'{harmful.verdict}; they are written all the same, as refine.when is "always"' in capsys.readouterr().err
+    told = f'{harmful.verdict}; they are written all the same, as refine.when is "always", and replace no answer'
+    assert capsys.readouterr().err == f"score-local: {told}\n"
+
+
+@pytest.mark.parametrize("threshold", [None, 0.2])
+def test_such_refinements_replace_no_answer(threshold: float | None, harmful: Calibration) -> None:
+    """However sure the calibrated verifiers are, and whatever threshold was asked for."""
+    asked = Policy(verify=Verify(threshold=threshold), refine=Refine(when="always"))
+    gate = trusting(asked, Trust(harmful)).verify.gate
+    surest = [Signal(name, 1.0) for name in harmful.signals]
+    assert not opens(gate, calibrated(harmful, Attempt("", "1"), surest), "1")
 
 
 @pytest.mark.parametrize("method", ["majority", "weighted-vote", "best-of-n"])
