@@ -7,7 +7,7 @@ is unknown as well, never "different". Reasoning inside think blocks is not part
 from __future__ import annotations
 
 from score_local.answers import choice, expression, number
-from score_local.answers.final import final_answer
+from score_local.answers.final import last_read
 from score_local.answers.number import parse_number
 from score_local.answers.rounded import rounds_to, rounds_to_gold
 from score_local.answers.thought import split_thought
@@ -19,16 +19,15 @@ __all__ = ["agrees", "equal", "extract", "is_right", "parse_number", "split_thou
 def extract(text: str, kind: AnswerKind, choices: tuple[str, ...] = ()) -> str | None:
     """The final answer of a solution in its canonical form ("1200", "-1/3", "B", "x + 1"), or None where unknown.
 
-    The last box is trusted first, then the last phrase such as "the answer is" or "####". Nothing else is an answer:
-    the last number of a text is not taken for one.
+    The last box is trusted first, then the last phrase such as "the answer is" or "####" that offers an answer. Nothing
+    else is one: the last number of a text is not taken for it.
     """
     _, solution = split_thought(text)
     if kind == "choice":
         return choice.extract(solution, choices)
-    final = final_answer(solution)
-    if final is None:
-        return None
-    return number.canonical(final.text) if kind == "number" else expression.canonical(final)
+    if kind == "number":
+        return last_read(solution, lambda final: number.canonical(final.text), number.offered)
+    return last_read(solution, expression.canonical, bool)
 
 
 def equal(left: str | None, right: str | None, kind: AnswerKind) -> bool | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from score_local.answers.final import Final, final_answer
+from score_local.answers.final import Final, last_read, states_answer
 from score_local.answers.number import parse_number
 from score_local.answers.plain import plain
 from score_local.problem import CHOICE_LETTERS
@@ -17,9 +17,9 @@ from score_local.problem import CHOICE_LETTERS
 _ALONE = re.compile(r"[\s(\[\"']*([A-Ja-j])[\s)\]\"'.:,]*")
 _LABELLED = re.compile(
     r"""
-    (?:(?i:the\s+)?(?i:option|choice|letter|answer)\s+)? (?:
+    (?:(?i:the\s+)?(?i:option|choice|letter|answer)(?:\s*:\s*|\s+))? (?:
       [(\[] \s* ([A-Ja-j]) \s* [)\]] [.:]?
-    | ([A-Jb-hj]) (?: \s*[:)\]] | \.(?!\w) | (?=,\s) | \s+[-–—](?=\s) )
+    | ([A-Jb-hj]) (?: \s*[:)\]] | \s*$ | \.(?!\w) | (?=,\s) | \s+[-–—](?=\s) )
     )
     """,
     re.VERBOSE,
@@ -30,7 +30,11 @@ _OTHER = re.compile(
     r"[(\[]([A-J])[)\]] | \b(?i:or|and|not|option|choice)\s+(?i:option|choice)?\s*([A-J])\b | [,/&]\s*([A-J])\b",
     re.VERBOSE,
 )
-_WHOLE = re.compile(r"\s*(?:[(\[][A-Ja-j][)\]]|[A-J](?=\s*(?:[.:)]|$)))[^\n]*\s*")
+_DENIED = re.compile(r"\b(?:not|rather\s+than|instead\s+of)\s+(?:(?i:option|choice)\s+)?(?:[(\[][A-J][)\]]|[A-J]\b)")
+_RIGHT = re.compile(r"(?:\b(?i:option|choice)\s+([A-J])|[(\[]([A-J])[)\]])\s+is\s+(?:the\s+)?(?:correct|right|best)\b")
+_NAMED = re.compile(r"[(\[][A-J][)\]]|\b[B-HJ]\b")
+_EMPHASIS = re.compile(r"[*_`]+")
+_WHOLE = re.compile(r"\s*(?:(?i:option|choice)\s+)?(?:[(\[][A-Ja-j][)\]]|[A-J](?=\s*(?:[.:)]|$)))[^\n]*\s*")
 
 _BEFORE = re.compile(r"""(?:[\s,:;!"'`*()]|\.(?!\d))+""")  # not the point of ".5"
 _BEHIND = re.compile(r"""(?:[\s.,:;"'`*()]|(?<=[^\W\d_]{2})!+)+$""")  # "dog!" is a dog, "5!" and "n!" are factorials
@@ -38,13 +42,21 @@ _BARE_NUMBER = re.compile(r"[-−–+]?[\d.,/ ]*\d%?")
 
 
 def extract(solution: str, choices: tuple[str, ...]) -> str | None:
-    """The letter that a solution (without its think block) ends on. A reply that is only a labelled choice counts."""
-    final = final_answer(solution)
-    if final is None and _WHOLE.fullmatch(solution):
-        final = Final(solution.strip(), boxed=False)
-    if final is None or len(final.text) > 2000:
-        return None
-    return _letter(plain(final.text), final.boxed, choices)
+    """The letter that a solution (without its think block) ends on.
+
+    Where no phrase states an answer, a reply that is only a labelled choice counts, and so does "option B is correct".
+    """
+
+    def read(final: Final) -> str | None:
+        return _letter(plain(final.text).strip('"“”'), final.boxed, choices) if len(final.text) <= 2000 else None
+
+    if states_answer(solution):
+        return last_read(solution, read, lambda stated: _offers(stated, choices))
+    bare = _EMPHASIS.sub("", solution)
+    if _WHOLE.fullmatch(bare):
+        return read(Final(bare.strip(), boxed=False))
+    right = {first or second for first, second in _RIGHT.findall(bare)}
+    return _offered(right.pop(), choices) if len(right) == 1 else None
 
 
 def equal(left: str, right: str) -> bool | None:
@@ -67,6 +79,12 @@ def _letter(stated: str, boxed: bool, choices: tuple[str, ...]) -> str | None:
     return _offered(label, choices) if named in (None, label) else None
 
 
+def _offers(stated: str, choices: tuple[str, ...]) -> bool:
+    """Whether a statement names a choice, be it one that is not read."""
+    texts = [_normal(plain(choice)) for choice in choices]
+    return _NAMED.search(stated) is not None or any(text and text in stated.casefold() for text in texts)
+
+
 def _label(stated: str) -> tuple[str | None, str]:
     """The label that a statement begins with, and what follows it."""
     for pattern in (_LABELLED, _OPTION, _CAPITAL):
@@ -76,7 +94,7 @@ def _label(stated: str) -> tuple[str | None, str]:
 
 
 def _others(rest: str) -> set[str]:
-    return {letter for groups in _OTHER.findall(rest) for letter in groups if letter}
+    return {letter for groups in _OTHER.findall(_DENIED.sub("", rest)) for letter in groups if letter}
 
 
 def _offered(letter: str, choices: tuple[str, ...]) -> str | None:

@@ -43,6 +43,9 @@ _MAGNITUDES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion":
 # A raised or lowered digit is a letter to Python, and changes the number: 5², 101₂.
 _AROUND = re.compile(r"""(?:[^\W\d_²³¹⁰⁴-⁹₀-₉]|[\s.,;:'"’“”()\[\]%°¢£€¥₹—]|-(?=[^\W\d_])|/(?=\s*[^\W\d_]))*""")
 _WORD = re.compile(r"[^\W\d_]+")
+_VARIABLE = re.compile(r"(?![gmlLshcptCFWVJ])[A-Za-z](?![^\W\d_])")  # glued to the number, and no unit
+# Chinese writes no spaces: ten thousand, half, not, or, times, at least.
+_CHANGING_CHINESE = re.compile(r"[万萬亿億半不或倍]|[十百千](?![克米瓦卡])|分之|至少|至多|最多|最少")
 # Words (and variables) that make it another number than the one written.
 _CHANGING = frozenset(
     """
@@ -54,8 +57,15 @@ _CHANGING = frozenset(
     """.split()  # noqa: SIM905 (a table of words, not a list of 50 lines)
 )
 
+_NAMED = re.compile(
+    r"""\d|[½¼¾⅓⅔]|(?i:\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty
+    |hundred|thousand|million|half|dozen|unknown|none)\b)""",
+    re.VERBOSE,
+)
 _EQUALS = re.compile(r"[=≈]")
 _SEVERAL = re.compile(r"=[^=]*(?:,\s|;|\band\b|\bor\b)[^=]*=")  # "x = 1, y = 2", not "3 + 4 = 5 + 2 = 7"
+# What shows how it was found: "18 (16 - 3 - 4 = 9; 9 * 2 = 18)".
+_WORKING = re.compile(r"(?<=[\w%°])\s+\(\s*[£€¥₹$]?\s?\d[^()=]*[-−–+*×·/÷x][^()=]*=[^()]*\)")
 _REMARK = re.compile(r"\(([^()]*)\)")
 _PRODUCT = re.compile(r"\d\(\s*[-−+]?[\d.]|\)\s*[\d(]")
 
@@ -80,13 +90,18 @@ def parse_number(text: str) -> Fraction | None:
     """The one number that an answer states; None where it states none, several, or something else."""
     if len(text) > MAX_LENGTH:
         return None
-    stated = plain(text)
+    stated = _without_working(plain(text))
     if _SEVERAL.search(stated):
         return None
     stated = _EQUALS.split(stated)[-1].strip()
     for pattern, replacement in _TIDY:
         stated = pattern.sub(replacement, stated)
     return None if _PRODUCT.search(stated) else _one_value(stated)
+
+
+def offered(text: str) -> bool:
+    """Whether a statement names a number, be it one that is not read."""
+    return _NAMED.search(text) is not None
 
 
 def canonical(text: str) -> str | None:
@@ -133,9 +148,16 @@ def _unbracketed(match: re.Match[str]) -> str:
     return f"{'-' if len(minuses) == 1 else ''}{number} "
 
 
+def _without_working(stated: str) -> str:
+    working = _WORKING.search(stated)
+    return _WORKING.sub("", stated) if working and re.search(r"\d", stated[: working.start()]) else stated
+
+
 def _only(stated: str) -> Fraction | None:
     matches = list(_NUMBER.finditer(stated))
-    if len(matches) != 1 or not all(_leaves_alone(piece) for piece in _around(stated, matches[0])):
+    if len(matches) != 1 or _VARIABLE.match(stated, matches[0].end()):
+        return None
+    if not all(_leaves_alone(piece) for piece in _around(stated, matches[0])):
         return None
     value = _value(matches[0])
     return value if value is not None and _in_range(value) else None
@@ -149,7 +171,7 @@ def _around(stated: str, match: re.Match[str]) -> Iterator[str]:
 def _leaves_alone(piece: str) -> bool:
     words = _WORD.findall(piece)
     known = not _CHANGING.intersection(word.lower() for word in words) and "M" not in words
-    return known and _AROUND.fullmatch(piece) is not None
+    return known and not _CHANGING_CHINESE.search(piece) and _AROUND.fullmatch(piece) is not None
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
