@@ -72,6 +72,11 @@ def run(*arguments: str) -> int:
 BATCH = ("batch", "problems.jsonl", "--run", "run", "--verifiers", "self")
 
 
+def store(*traces: Trace) -> None:
+    """Puts these traces in the place of the run's."""
+    Path("run/traces.jsonl").write_bytes(b"".join(msgspec.json.encode(trace) + b"\n" for trace in traces))
+
+
 @pytest.mark.usefixtures("engine")
 def test_batch_writes_traces_summary_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BATCH, "--output", "answers.csv") == 0
@@ -222,13 +227,71 @@ def test_rethreshold_of_a_calibrated_vote(capsys: pytest.CaptureFixture[str]) ->
     votes = (Candidate("initial", "4", 1.0), Candidate("sample", "7", 2.0)), (Candidate("initial", "4", 1.0),)
     trace = Trace(id="a", question="?", method="refine-then-vote", initial=Attempt("", "4"), rounds=(believed,))
     traces = [msgspec.structs.replace(trace, id=id, candidates=of) for id, of in zip("ab", votes, strict=True)]
-    Path("run/traces.jsonl").write_bytes(b"".join(msgspec.json.encode(trace) + b"\n" for trace in traces))
+    store(*traces)
     for flags, answers in (((), ["7", "4"]), (("--verifiers", "self"), ["4", "4"])):
         assert run("rethreshold", "run", "--threshold", "0.8", "--output", "a.jsonl", *flags) == 0
         assert [json.loads(line)["answer"] for line in Path("a.jsonl").read_text().splitlines()] == answers
     assert "the run's calibration is for all of them" in capsys.readouterr().err
-    Path("run/traces.jsonl").write_bytes(msgspec.json.encode(trace) + b"\n")
+    store(trace)
     assert run("rethreshold", "run", "--threshold", "0.8") == 2, "the gate was shut in the run"
+
+
+# (what the second round of a run with --threshold 0.8 --rounds 2 came to, another threshold, the answer, why)
+SECOND_ROUNDS: list[tuple[Round, str, str | None, str]] = [
+    (Round(0.6, ()), "0.7", "7", "the gate of the second round stays shut"),
+    (Round(0.6, ()), "0.5", None, "it opens on a refinement that was not asked for"),
+    (Round(0.6, ()), "0.95", "5", "the gate of the first round is shut, and what lies behind it is nobody's"),
+    (Round(0.9, (), error="broken"), "0.5", "7", "it was asked for, and failed"),
+    (Round(0.9, (), refinement=Attempt("", "8")), "0.5", "8", "it was asked for"),
+    (Round(None, ()), "0", "7", "an unknown verdict opens nothing"),
+]
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(("second", "threshold", "answer", "why"), SECOND_ROUNDS)
+def test_rethreshold_follows_every_round(
+    second: Round, threshold: str, answer: str | None, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BATCH, "--threshold", "0.8", "--rounds", "2") == 0
+    rounds = Round(0.9, (), refinement=Attempt("", "7")), second
+    store(Trace(id="a", question="?", initial=Attempt("", "5"), rounds=rounds))
+    code = run("rethreshold", "run", "--threshold", threshold, "--output", "a.jsonl")
+    assert code == (2 if answer is None else 0), why
+    if answer is None:
+        assert "1 problems need a refinement" in capsys.readouterr().err
+    else:
+        assert json.loads(Path("a.jsonl").read_text())["answer"] == answer, why
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("answer", ["4", None])
+def test_rethreshold_refuses_verifiers_that_were_not_asked(
+    answer: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A calibrated run stops asking once it is decided; of a solution without an answer it never asks."""
+    assert run("batch", "problems.jsonl", "--run", "run", "--verifiers", "self,arithmetic") == 0
+    both = Round(0.2, (Signal("self", 0.3), Signal("arithmetic", None)))
+    early = Round(0.1, (Signal("self", 0.1),) if answer else (), refinement=Attempt("", "4"))
+    asked = Trace(id="asked", question="?", initial=Attempt("", "4"), rounds=(both,))
+    store(asked, Trace(id="early", question="?", initial=Attempt("", answer), rounds=(early,)))
+    capsys.readouterr()
+    assert run("rethreshold", "run", "--threshold", "0.5", "--verifiers", "self,arithmetic") == (2 if answer else 0)
+    refusal = (
+        "score-local: run: 1 problems were decided before all of self, arithmetic were asked, the first is 'early'."
+        " Leave --verifiers out, or make a run without a calibration\n"
+    )
+    assert capsys.readouterr().err == (refusal if answer else "")
+    assert run("rethreshold", "run", "--threshold", "0.5", "--verifiers", "self") == 0, "these were asked"
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("method", ["weighted-vote", "best-of-n", "majority"])
+def test_rethreshold_refuses_a_run_without_a_gate(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BATCH, "--method", method) == 0
+    capsys.readouterr()
+    assert run("rethreshold", "run", "--threshold", "0.5") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"score-local: run: the method {method} has no gate") and told.count("\n") == 1
 
 
 @pytest.mark.usefixtures("engine")
