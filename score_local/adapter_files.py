@@ -57,9 +57,10 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_adapter(path: Path) -> AdapterInfo:
-    """Reads a LoRA GGUF, or an adapter folder. Raises ModelError where it is neither, or its parts disagree."""
+    """Reads a LoRA GGUF, with the card beside it, or an adapter folder. Raises ModelError where it is neither, or its
+    parts disagree."""
     path = Path(os.path.expanduser(path))
-    card = _read_card(path / CARD) if path.is_dir() else AdapterCard()
+    card = _read_card(path / CARD) if path.is_dir() else _card_beside(path)
     header = read_header(_gguf_of(path, card) if path.is_dir() else path)
     for key, wanted in (("general.type", "adapter"), ("adapter.type", "lora")):
         if header.metadata.get(key) != wanted:
@@ -77,6 +78,14 @@ def read_adapter(path: Path) -> AdapterInfo:
     if card.kind and card.kind != info.kind:
         raise ModelError(f"{CARD} says {card.kind}, and {info.file.name} is {info.kind}", str(path), f"Mend {CARD}")
     return info
+
+
+def check_role(adapter: AdapterInfo, role: str) -> None:
+    """Raises ModelError where the adapter was trained to play another role."""
+    trained = adapter.card.role
+    if trained and trained != role:
+        what = f"it was trained as the {trained}, and is given as the {role}"
+        raise ModelError(what, str(adapter.file), f"Give it as the {trained}, or another one as the {role}")
 
 
 def check_adapter_fits(adapter: AdapterInfo, model: GGUFHeader, *, accept_other_base: bool = False) -> None:
@@ -130,6 +139,13 @@ def _read_card(path: Path) -> AdapterCard:
         raise ModelError(what, str(path.parent), "Give the folder that training or convert wrote") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ModelError(str(error), str(path), "Mend that line") from error
+
+
+def _card_beside(gguf: Path) -> AdapterCard:
+    """The card of the folder that a GGUF lies in; an empty one where there is none, or it is another file's."""
+    beside = gguf.parent / CARD
+    card = _read_card(beside) if beside.is_file() else AdapterCard()
+    return card if card.file in (None, gguf.name) else AdapterCard()
 
 
 def _gguf_of(folder: Path, card: AdapterCard) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from score_local.adapter_files import check_adapter_fits, read_adapter
+from score_local.adapter_files import check_adapter_fits, check_role, read_adapter
 from score_local.errors import ModelError
 from score_local.gguf_check import file_sha256
 from score_local.gguf_file import GGUFHeader, read_header
@@ -136,6 +136,26 @@ def test_a_folder_that_is_of_no_use(tmp_path: Path, card: str, names: tuple[str,
 
 def test_the_card_may_name_one_of_two_files(tmp_path: Path) -> None:
     assert read_adapter(folder(tmp_path, 'file = "b.gguf"', "a.gguf", "b.gguf")).file.name == "b.gguf"
+
+
+@pytest.mark.parametrize(
+    ("card", "role"),
+    [
+        ('role = "refiner"', "refiner"),
+        ('role = "refiner"\nfile = "b.gguf"', "refiner"),
+        ('role = "refiner"\nfile = "a.gguf"', None),  # it is another file's
+    ],
+)
+def test_a_named_file_keeps_the_card_beside_it(card: str, role: str | None, tmp_path: Path) -> None:
+    assert read_adapter(folder(tmp_path, card, "a.gguf", "b.gguf") / "b.gguf").card.role == role
+
+
+def test_an_adapter_of_another_role_is_refused(tmp_path: Path) -> None:
+    adapter = read_adapter(folder(tmp_path, 'role = "verifier"', "lora.gguf"))
+    check_role(adapter, "verifier")
+    with pytest.raises(ModelError, match="trained as the verifier, and is given as the refiner"):
+        check_role(adapter, "refiner")
+    check_role(read_adapter(write_adapter(tmp_path / "plain.gguf")), "refiner")
 
 
 def test_a_folder_without_a_card(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from score_local import catalog
-from score_local.adapter_files import AdapterInfo
+from score_local import catalog, prompts
+from score_local.adapter_files import AdapterInfo, check_role
 from score_local.engine.judge import GuardedEngine
 from score_local.engine.protocol import Engine
 from score_local.errors import ModelError, PolicyError
@@ -95,14 +95,26 @@ def setting_for(policy: Policy, model: Path, context: int, sha256: str | None = 
 
 
 def adapters_of(policy: Policy, model: Path) -> dict[str, AdapterInfo]:
-    """The adapters by role, each checked against the model. Raises ModelError."""
+    """The adapters by role, each checked against its role and the model. Raises ModelError."""
     if not policy.adapters:
         return {}
     header = catalog.read_header(model)
     found = {str(role): catalog.read_adapter(Path(path)) for role, path in policy.adapters.items()}
-    for adapter in found.values():
+    for role, adapter in found.items():
+        check_role(adapter, role)
         catalog.check_adapter_fits(adapter, header, accept_other_base=policy.other_base)
+        _tell_other_prompts(adapter, role)
     return found
+
+
+def _tell_other_prompts(adapter: AdapterInfo, role: str) -> None:
+    if adapter.card.prompts in (None, prompts.fingerprint()):
+        return
+    lost = "what starts it may not stand in these, and then it does nothing" if adapter.kind == "alora" else ""
+    off = "its calibration may be off" if adapter.card.calibration else ""
+    worse = "; ".join(filter(None, (lost, off))) or "it may do worse with these"
+    told = f"the {role} {adapter.file.parent.name} was trained with other prompts: {worse}. Train it again"
+    print(f"score-local: {told}", file=sys.stderr)
 
 
 def trust_of(policy: Policy, adapters: Mapping[str, AdapterInfo]) -> Trust:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from score_local.commands.setup import trusting
+from score_local import prompts
+from score_local.commands.setup import adapters_of, trusting
+from score_local.errors import ModelError
 from score_local.evaluate.calibrate import calibrate
 from score_local.loop import opens
 from score_local.policy import Policy, Refine, Verify
@@ -13,6 +17,7 @@ from score_local.trace import Attempt, Method, Signal
 from score_local.verifiers.calibration import Calibration, Trust
 from score_local.verifiers.combine import calibrated
 from tests.evaluate.calibrations import ORIGIN, traces
+from tests.gguf_files import write_adapter, write_model
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +77,43 @@ def test_a_gate_that_does_no_harm_stays(when: str, harmful: Calibration, capsys:
     asked = policy("refine-then-vote", when)
     made = trusting(asked, Trust(msgspec.structs.replace(harmful, refine=True)))
     assert (made.method, made.refine) == (asked.method, asked.refine) and capsys.readouterr().err == ""
+
+
+def adapter(folder: Path, card: str, invocation: list[int] | None = None) -> str:
+    folder.mkdir()
+    (folder / "adapter.toml").write_text(card)
+    write_adapter(folder / "lora.gguf", invocation=invocation)
+    return str(folder)
+
+
+def test_an_adapter_is_given_for_the_role_that_it_was_trained_for(tmp_path: Path) -> None:
+    model, verifier = write_model(tmp_path / "base.gguf"), adapter(tmp_path / "made", 'role = "verifier"\n')
+    assert adapters_of(Policy(adapters={"verifier": verifier}), model)["verifier"].card.role == "verifier"
+    for given in (verifier, f"{verifier}/lora.gguf"):
+        with pytest.raises(ModelError, match="trained as the verifier, and is given as the refiner"):
+            adapters_of(Policy(adapters={"refiner": given}), model)
+
+
+OWN = f'prompts = "{prompts.fingerprint()}"\n'
+# (card, invocation, what is told)
+OTHER_PROMPTS = [
+    ("", [1, 5], ""),
+    (OWN, [1, 5], ""),
+    ('prompts = "of before"\n', None, "trained with other prompts: it may do worse with these. Train it again"),
+    (
+        'prompts = "of before"\n',
+        [1, 5],
+        "other prompts: what starts it may not stand in these, and then it does nothing",
+    ),
+    ('prompts = "of before"\n[calibration]\nbias = 0.1\n', None, "other prompts: its calibration may be off"),
+]
+
+
+@pytest.mark.parametrize(("card", "invocation", "told"), OTHER_PROMPTS)
+def test_an_adapter_that_was_trained_with_other_prompts_is_told(
+    card: str, invocation: list[int] | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = adapter(tmp_path / "made", card, invocation)
+    adapters_of(Policy(adapters={"verifier": given}), write_model(tmp_path / "base.gguf"))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == bool(told) and told in "".join(lines)
