@@ -55,6 +55,8 @@ class BatchedEngine:
         self._waiting: deque[Job] = deque()
         self._group: str | None = None
         self._group_age = 0
+        self._steps = 0
+        self._last_ran: dict[str | None, int] = {}  # the step that a group last ran in
         self._ended = 0  # jobs that ended in the last step
         self._dead: EngineError | None = None
         self._closing = False
@@ -185,14 +187,19 @@ class BatchedEngine:
 
     def _choose_group(self) -> list[Stream]:
         """The live streams whose next cell is computed under one adapter. A group runs until it is empty, or until
-        it has run for GROUP_PATIENCE steps while another waits: large groups, nobody starved."""
+        it has run for GROUP_PATIENCE steps while another waits; then comes who has not run for longest, of equals the
+        largest: large groups, nobody starved."""
         groups: dict[str | None, list[Stream]] = {}
         for stream in self._streams.live:
             groups.setdefault(stream.pending[0].weights, []).append(stream)
+        self._steps += 1
         self._group_age += 1
         if groups and (self._group not in groups or (len(groups) > 1 and self._group_age > GROUP_PATIENCE)):
             others = {key: group for key, group in groups.items() if key != self._group}
-            self._group, self._group_age = max(others, key=lambda key: len(others[key])), 0
+            self._group = min(others, key=lambda key: (self._last_ran.get(key, 0), -len(others[key])))
+            self._group_age = 0
+        if groups:
+            self._last_ran[self._group] = self._steps
         return groups.get(self._group, [])
 
     def _plan(self, group: list[Stream]) -> tuple[list[Stream], list[Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from score_local.engine.backend import DecodeError, NoRoom, Row
+from score_local.engine.batched import GROUP_PATIENCE
 from score_local.engine.protocol import Completion, Generate, Message, Reply, Request, Sampling, Score, Scores
 from score_local.engine.streams import WORTH_IT
 from score_local.errors import Cancelled, EngineError, TooLong
@@ -193,6 +195,22 @@ def test_no_adapter_starves() -> None:
     engine.close()
     switches = sum(a != b for (_, a), (_, b) in zip(backend.calls, backend.calls[1:], strict=False))
     assert switches < len(backend.calls) / 4, "groups are kept together"
+
+
+def test_the_smallest_of_three_groups_does_not_starve() -> None:
+    backend = FakeBackend(streams=7)
+    backend.invocations["third"] = ()
+    backend.ends_turn = lambda token: False  # type: ignore[method-assign]
+    engine = fake_engine(backend)
+    adapters = [None, None, None, "plain", "plain", "plain", "third"]
+    ears = [Ear() for _ in adapters]
+    for i, (adapter, ear) in enumerate(zip(adapters, ears, strict=True)):
+        engine.submit(generate(f"question {i}", adapter=adapter, limit=200, seed=i + 1), ear)
+    assert all(isinstance(ear.reply(), Completion) for ear in ears)
+    engine.close()
+    ran = [0, *(step for step, (_, adapter) in enumerate(backend.calls) if adapter == "third")]
+    longest = max(after - before for before, after in itertools.pairwise(ran))
+    assert longest <= 2 * (GROUP_PATIENCE + 1) + 1, "it waits for one turn of each other group"
 
 
 @pytest.mark.parametrize(
