@@ -6,6 +6,7 @@ cell can be reused only where both are the same.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from score_local.engine.protocol import Completion, Finish, Generate, Listener, 
 from score_local.engine.repetition import in_a_loop
 from score_local.engine.sampler import Logits, Sampler, log_normalizer
 from score_local.engine.text import TextStream
+from score_local.errors import EngineError
+
+NO_PROBABILITIES = "the model computed no finite log-probabilities"  # no JSON holds them, and nothing follows from them
 
 
 class Cell(NamedTuple):
@@ -52,9 +56,16 @@ class Job(ABC):
         self.reply: Reply | None = None
         self.began = time.perf_counter()
 
-    @abstractmethod
     def hear(self, logits: Logits) -> None:
         """Takes the logits of the last cell; grows (or rewinds) `cells`, or sets `reply`."""
+        if math.isfinite(logits.max()):  # it is NaN where any logit is
+            self._go_on(logits)
+        else:
+            self.reply = EngineError(NO_PROBABILITIES)
+
+    @abstractmethod
+    def _go_on(self, logits: Logits) -> None:
+        """The same for logits that make probabilities."""
 
     def usage(self, generated: int = 0) -> Usage:
         return Usage(self.prompt_length, self.reused, generated, time.perf_counter() - self.began)
@@ -74,7 +85,7 @@ class GenerateJob(Job):
         self._prefix, self._tokens, self._logprobs = prefix, list[int](), list[float]()
         self._prefix_text = request.prefix
 
-    def hear(self, logits: Logits) -> None:
+    def _go_on(self, logits: Logits) -> None:
         token, logprob = self._sampler.choose(logits)
         if self._backend.ends_turn(token):
             return self._finish("stop")
@@ -125,7 +136,7 @@ class ScoreJob(Job):
         self._open = [i for i, tokens in enumerate(choices) if len(tokens) > 1]
         self._at: tuple[int, int] | None = None  # (choice, how many of its tokens stand in the cells)
 
-    def hear(self, logits: Logits) -> None:
+    def _go_on(self, logits: Logits) -> None:
         normalizer = log_normalizer(logits)
         if self._at is None:
             for i, tokens in enumerate(self._choices):
@@ -144,5 +155,7 @@ class ScoreJob(Job):
             choice = self._open.pop()
             self.cells = [*self.cells[: self.prompt_length], cell(self._choices[choice][0], self.adapter)]
             self._at = (choice, 1)
-        else:
+        elif all(map(math.isfinite, self._logprobs)):
             self.reply = Scores(tuple(self._logprobs), self.usage())
+        else:
+            self.reply = EngineError(NO_PROBABILITIES)

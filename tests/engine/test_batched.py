@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from score_local.engine.backend import DecodeError, NoRoom, Row
 from score_local.engine.batched import GROUP_PATIENCE
@@ -301,6 +303,37 @@ def test_a_failed_decode_fails_its_batch_and_the_engine_lives_on() -> None:
     engine = fake_engine(backend)
     assert isinstance(ask(engine, generate("hello", limit=30)), DecodeError)
     assert essence(ask(engine, generate("hello"))) == alone(generate("hello"))
+    engine.close()
+
+
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("request_", [generate("hello"), generate("hello", seed=1), Score(HELLO, ("Yes", "No"))])
+def test_what_is_no_probability_fails_its_request_alone(request_: Request, rubbish: float) -> None:
+    backend = FakeBackend()
+    decode = backend.decode
+    backend.decode = lambda rows, adapter: [np.full_like(one, rubbish) for one in decode(rows, adapter)]  # type: ignore[method-assign]
+    engine = fake_engine(backend)
+    reply = ask(engine, request_)
+    backend.decode = decode  # type: ignore[method-assign]
+    assert type(reply) is EngineError and "no finite log-probabilities" in str(reply)
+    assert not isinstance(ask(engine, generate("x")), EngineError), "the engine lives on"
+    engine.close()
+
+
+def test_a_choice_that_cannot_be_has_no_score() -> None:
+    backend = FakeBackend()
+    decode = backend.decode
+
+    def without_no(rows: Sequence[Row], adapter: str | None) -> list[NDArray[np.float32]]:
+        logits = decode(rows, adapter)
+        for one in logits:
+            one[ord("N")] = -np.inf
+        return logits
+
+    backend.decode = without_no  # type: ignore[method-assign]
+    engine = fake_engine(backend)
+    assert type(ask(engine, Score(HELLO, ("Y", "N")))) is EngineError
+    assert isinstance(ask(engine, Score(HELLO, ("Y", "M"))), Scores)
     engine.close()
 
 
