@@ -162,7 +162,7 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError as error:
         raise RunError("there is no run here", str(folder), "Begin one: score-local batch FILE --run DIR") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunError(f"cannot be read: {error}", str(path), "Restore it, or start another run folder") from error
 
 
@@ -225,7 +225,7 @@ def _by_content(manifest: Manifest, calibration_by_path: bool) -> Manifest:
 def _decode(line: bytes, number: int, folder: Path) -> Trace:
     try:
         return msgspec.json.decode(line, type=Trace)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunError(
             f"damaged trace: {error}", f"{folder / TRACES}:{number}", "Delete that line and --resume"
         ) from error

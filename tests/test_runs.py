@@ -172,11 +172,12 @@ def test_half_a_line_is_cut_off_and_written_again(tmp_path: Path) -> None:
     assert [t.id for t in read_traces(tmp_path)] == ["a", "b"]
 
 
-def test_damage_in_the_middle_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"garbage\n", b'{"id": "\xff", "question": "?"}\n'])
+def test_damage_in_the_middle_is_named(damage: bytes, tmp_path: Path) -> None:
     with start_run(tmp_path, MANIFEST, resume=True) as run:
         run.append(trace("a"))
     with (tmp_path / "traces.jsonl").open("ab") as file:
-        file.write(b"garbage\n")
+        file.write(damage)
     with pytest.raises(RunError, match=r"traces\.jsonl:2: damaged trace"):
         read_traces(tmp_path)
 
@@ -190,7 +191,7 @@ def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
     start_run(tmp_path, MANIFEST, resume=True).close()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[1"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[1", b'{"prompts": "\xff"}'])
 def test_a_broken_manifest_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(RunError, match=r"manifest\.json: cannot be read"):

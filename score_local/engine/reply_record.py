@@ -107,7 +107,7 @@ class ReplyRecord:
                 continue
             try:
                 self._remember(_decoded(content), content)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 next_ = "Delete that line and go on with --resume"
                 raise RunError(f"damaged line: {error}", f"{path}:{number}", next_) from error
 
@@ -149,7 +149,7 @@ def _require(identity: Identity, content: bytes, path: Path) -> None:
     """Raises RunError where the record's first line names another."""
     try:
         found = msgspec.json.decode(content, type=Identity)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RunError(f"does not say whose replies it holds: {error}", f"{path}:1", "Begin another record") from error
     names = {"sha256": "model", "context": "context", "version": "version of the format"}
     changed = [name for field, name in names.items() if getattr(found, field) != getattr(identity, field)]

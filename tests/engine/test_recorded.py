@@ -287,6 +287,7 @@ def test_the_record_of_another_model_is_refused(tmp_path: Path, identity: Identi
         b"",
         b"garbage",
         b"\xff",
+        b'{"type":"completion","key":"\xff","limit":1,"reply":{"text":""}}',
         b"{}",
         b'{"type":"completion","key":"x","limit":1,"reply":{}}',
         b'{"type":"x","key":"x"}',
@@ -302,8 +303,9 @@ def test_damage_is_named_with_its_line(tmp_path: Path, damage: bytes) -> None:
         recorded(tmp_path, Manual())
 
 
-def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "replies.jsonl").write_text('{"id":"1","question":"?"}\n')
+@pytest.mark.parametrize("line", [b'{"id":"1","question":"?"}\n', b'{"model":"\xff","sha256":"","context":1}\n'])
+def test_a_file_that_is_no_record_is_refused(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / "replies.jsonl").write_bytes(line)
     with pytest.raises(RunError, match="does not say whose replies"):
         recorded(tmp_path, Manual())
 
