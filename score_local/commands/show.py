@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 import msgspec
 
+from score_local.commands.visible import printable
 from score_local.errors import RunError
 from score_local.evaluate import tables
 from score_local.evaluate.summary import summarize
@@ -23,9 +25,10 @@ def run(options: argparse.Namespace) -> int:
         traces = [_find(traces, options.id, folder)]
     if options.json:
         for trace in traces:
-            print(msgspec.json.encode(trace).decode())
+            print(_json(trace))
     elif options.id is not None:
-        print("\n".join([f"# {traces[0].id}", "", traces[0].question, "", *story(traces[0])]))
+        text = "\n".join([f"# {traces[0].id}", "", traces[0].question, "", *story(traces[0])])
+        print(printable(text, sys.stdout))
     else:
         plain = not sys.stdout.isatty()
         tables.traces_table(traces, sys.stdout, plain=plain)
@@ -39,6 +42,12 @@ def _find(traces: list[Trace], key: str, folder: Path) -> Trace:
         if trace.id == key:
             return trace
     raise RunError(f"no problem {key!r} in this run", str(folder), f"See the ids: score-local show {folder}")
+
+
+def _json(trace: Trace) -> str:
+    """One line: the same data, with all but ASCII escaped where a terminal would obey it or the encoding has it not."""
+    line = msgspec.json.encode(trace).decode()
+    return line if printable(line, sys.stdout) == line else json.dumps(json.loads(line))
 
 
 def story(trace: Trace) -> list[str]:

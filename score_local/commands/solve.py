@@ -10,6 +10,7 @@ import msgspec
 
 from score_local.commands import setup
 from score_local.commands.interrupts import interrupts
+from score_local.commands.visible import visible
 from score_local.errors import InputError
 from score_local.methods import attempt
 from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
@@ -70,14 +71,9 @@ def _show(event: Event) -> None:
     if isinstance(event, PhaseBegan) and event.phase in TITLES:
         print(f"-- {TITLES[event.phase]} --", file=sys.stderr)
     elif isinstance(event, Token) and event.phase in TITLES:
-        print(_visible(event.text), end="", file=sys.stderr, flush=True)
+        print(visible(event.text), end="", file=sys.stderr, flush=True)
     elif not isinstance(event, (PhaseBegan, Token)) and event.phase in TITLES:
         print(file=sys.stderr)
-
-
-def _visible(text: str) -> str:
-    """The text with control characters shown, so that no model can move the cursor."""
-    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _tell(trace: Trace, as_json: bool) -> int:
@@ -95,7 +91,7 @@ def _tell_verdict(round_: Round) -> None:
     print(f"-- Verdict: {verdict} --", file=sys.stderr)
     for signal in round_.signals:
         belief = "   ?" if signal.p_incorrect is None else f"{signal.p_incorrect:.2f}"
-        print(f"  {signal.verifier:12} {belief}  {_visible(signal.reason)}".rstrip(), file=sys.stderr)
+        print(f"  {signal.verifier:12} {belief}  {visible(signal.reason)}".rstrip(), file=sys.stderr)
 
 
 def _origin(trace: Trace) -> str:

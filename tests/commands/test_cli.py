@@ -311,6 +311,28 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "\\x1b[2J\\x9bH é 中 \\u202e"),
+        ("cp1252", "\\x1b[2J\\x9bH é \\u4e2d \\u202e"),
+        ("ascii", "\\x1b[2J\\x9bH \\xe9 \\u4e2d \\u202e"),
+    ],
+)
+def test_what_a_model_wrote_is_shown_and_not_obeyed(encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(*BATCH)
+    trace = Trace(id="a", question="?", initial=Attempt("\x1b[2J\x9bH é 中 \u202e", "4"))
+    store(trace)
+    for flags in ((), ("--json",)):
+        stdout = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stdout, encoding))
+        assert run("show", "run", "a", *flags) == 0
+        text = stdout.getvalue().decode(encoding)
+        assert text.replace("\n", "").isprintable()
+        assert msgspec.json.decode(text, type=Trace) == trace if flags else shown in text.splitlines()
+
+
+@pytest.mark.usefixtures("engine")
 def test_solve_prints_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("solve", "What is 3 + 3?", "--verifiers", "self,arithmetic") == 0
     captured = capsys.readouterr()
