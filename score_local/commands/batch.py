@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _solve(options: argparse.Namespace, setting: Setting, todo: Sequence[Problem], run_: Run) -> bool:
-    """Opens what is needed and solves. True: the user interrupted."""
+    """Opens what is needed and solves. True: the user interrupted, and problems are left."""
     parallel = min(options.parallel, len(todo) * setup.width_of(setting.policy))
     with (
         closing(setup.helpers_of(setting.policy)) as helpers,
@@ -61,12 +61,15 @@ def _solve(options: argparse.Namespace, setting: Setting, todo: Sequence[Problem
 
 
 def solve_all(engine: Engine, helpers: Helpers, problems: Sequence[Problem], setting: Setting, run_: Run) -> bool:
-    """Solves the problems into the run, each trace written as it ends. True: the user interrupted."""
+    """Solves the problems into the run, each trace written as it ends. True: the user interrupted, and problems are
+    left."""
     scheduler: Scheduler[Trace] = Scheduler(engine, helpers=helpers)
+    left = len(problems)
     with interrupts(scheduler.stop, scheduler.abort) as seen, progress_for(len(problems)) as progress:
         for trace in solve_into(run_, problems, setting, scheduler):
+            left -= 1
             progress.ended(trace)
-    return seen.count > 0
+    return seen.count > 0 and left > 0
 
 
 def _finish(options: argparse.Namespace, run_: Run, traces: list[Trace], file: ProblemFile) -> None:

@@ -54,6 +54,13 @@ def wait_for_traces(run: Path, count: int) -> None:
         time.sleep(0.01)
 
 
+def wait_for_file(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, "no start"
+        time.sleep(0.01)
+
+
 def ids(run: Path) -> list[str]:
     return [trace.id for trace in read_traces(run)]
 
@@ -87,6 +94,18 @@ def test_one_interrupt_finishes_what_runs(
     assert "finishing what runs" in told and "--resume" in told and "Traceback" not in told
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["problems"] == done
     assert "problems" in out
+
+
+def test_an_interrupt_that_leaves_no_problem_interrupts_nothing(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start(5, "--limit", "4")  # all four at once, two seconds each
+    wait_for_file(tmp_path / "run" / "traces.jsonl")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 0 and len(ids(tmp_path / "run")) == 4, told
+    assert "finishing what runs" in told and "go on with" not in told
 
 
 def test_a_batch_whose_progress_nobody_reads_is_done_all_the_same(
@@ -127,9 +146,7 @@ def test_an_interrupt_that_ends_the_reader_too(start: Callable[..., subprocess.P
 
 def test_two_interrupts_cancel_what_runs(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     process = start(0.5)  # twenty seconds a problem
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "run" / "traces.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for_file(tmp_path / "run" / "traces.jsonl")
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
