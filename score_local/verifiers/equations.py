@@ -23,7 +23,9 @@ from score_local.verifiers.units import (
     ABOUT,
     conversion_factors,
     counts_in_words,
+    denies,
     explains_nothing,
+    leads_on,
     measures_several,
     mixes_units,
     operates_in_words,
@@ -188,9 +190,10 @@ class _Equation:
 
     def is_doubtful(self, tree: Node) -> bool:
         """Whether words or missing pieces could explain that the sides differ."""
-        left, right = self.left, self.right
+        left, right, kinds = self.left, self.right, operators(tree)
         reach = 2 if left.lead[-1:] in (["of"], ["the"]) else 1
-        around_left = [*left.lead[-reach:], *left.words]
+        lead = [word for word in left.lead if word != "$"]  # two $20 bills
+        around_left = [*lead[-reach:], *left.words]
         return (
             self.cut
             or len((left.tail or ["unit"])[-1]) == 1  # "11/4 we get X = 120"
@@ -201,8 +204,11 @@ class _Equation:
             or not all(explains_nothing(word) for word in right.lead)
             or any(counts_in_words(word) for word in [*around_left, *right.tail[:1]])
             or any(operates_in_words(word) for word in around_left)
-            or (scales(left.words) and bool(operators(tree) & {"+", "-"}))
+            or (scales(left.words) and bool(kinds & {"+", "-"}))
             or right.tail[:3] == ["and", "a", "half"]
+            or denies(right.tail[:4])
+            or ("remainder" in [*left.heading[-1:], *left.lead[-2:]] and "/" in kinds)
+            or (leads_on(left.heading) and "than" not in left.heading and not kinds & {"*", "/"})
         )
 
     def nearly(self, value: Fraction, targets: Iterable[Node]) -> bool:

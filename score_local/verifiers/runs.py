@@ -13,13 +13,14 @@ from score_local.verifiers.tokens import Token
 class Run:
     """Operand and operator tokens that belong together.
 
-    `lead`: words before it; `words`: all words dropped from it; `tail`: those after its last operand; `units`: the
-    first behind each operand, and currency. `invalid`: it
-    holds a variable or an unknown quantity. `doubtful`: words may have carried meaning. `joints`: tokens that another
-    reader might put in front of it.
+    `lead`: words before it; `heading`: those before a colon before it; `words`: all words dropped from it; `tail`:
+    those after its last operand; `units`: the first behind each operand, and currency. `invalid`: it holds a variable
+    or an unknown quantity. `doubtful`: words may have carried meaning. `joints`: tokens that another reader might put
+    in front of it.
     """
 
     lead: list[str] = field(default_factory=list)
+    heading: list[str] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from score_local.verifiers.runs import Run, is_quota, is_range, is_share, matches, operator, paren
 from score_local.verifiers.tokens import Token
-from score_local.verifiers.units import operates_in_words
+from score_local.verifiers.units import denies, leads_on, operates_in_words, takes_part
 
 _DETERMINERS = {"the", "his", "her", "their", "those", "these", "its", "my", "our", "your"}
 _CLAUSES = {"because", "since", "so", "therefore", "thus", "then"}
@@ -32,6 +32,7 @@ class _Builder:
         self.runs: list[Run | None] = []
         self.run: Run | None = None
         self.lead: list[str] = []
+        self.heading: list[str] = []  # the words before a colon
         self.money: Token | None = None  # a currency sign just before
         self.joints: list[list[Token]] = []
         self.position = 0
@@ -46,6 +47,7 @@ class _Builder:
             "word": self.word,
             "of": self.of,
             "opaque": self.opaque,
+            "subscript": self.subscript,
             "currency": self.currency,
         }
         while self.position < len(self.tokens):
@@ -67,19 +69,29 @@ class _Builder:
     def begin(self, token: Token) -> Run:
         self.finish()
         units = ["$"] if self.money else []
-        self.run = Run(self.lead, units=units, joints=self.joints, start=(self.money or token).start)
-        self.lead, self.joints, self.money = [], [], None
+        start = (self.money or token).start
+        self.run = Run(self.lead, heading=self.heading, units=units, joints=self.joints, start=start)
+        self.run.doubtful = takes_part(self.lead)
+        self.lead, self.heading, self.joints, self.money = [], [], [], None
         return self.run
 
     def stop(self, token: Token) -> None:
         following = self.ahead()
         if self.run and token.text == "!" and following and following.kind == "op":
             self.run.doubtful = True
+        if self.run and (token.text == "?" or (token.text == "," and denies(self.relative_clause()))):
+            self.run.doubtful = True
+        self.heading = [] if token.text != ":" else self.run.tail if self.run else self.lead
         self.finish()
         self.runs.append(None)
         # "- 5 + 3" may be a list item or begin with a minus.
         self.lead, self.money = [], None
         self.joints = [[operator("-", token)]] if token.text.strip(" \t>#_*").startswith(("-", "–")) else []
+
+    def relative_clause(self) -> list[str]:
+        """The first words of ", which is wrong"."""
+        words = [token.text.lower() for token in self.tokens[self.position + 1 : self.position + 5]]
+        return words if words[:1] == ["which"] else []
 
     def juxtaposed(self, token: Token) -> Run:
         """Two operands meet: a new run, unless the words between them were an operator in disguise."""
@@ -88,6 +100,8 @@ class _Builder:
         if old and old.invalid and not old.tail:  # the argument of a function
             run.invalid = True
         if old and operates_in_words((old.tail or [""])[-1]):  # 2 sqrt 16
+            run.doubtful = True
+        if old and leads_on(old.tail):  # 3 fewer than 4 * 5
             run.doubtful = True
         if old and old.complete and not old.depth:
             run.joints = [[*old.tokens, operator(op, token)] for op in "*+"]
@@ -207,7 +221,10 @@ class _Builder:
         if close is not None and inner and inner.kind == "word":
             run.words.extend(t.text.lower() for t in self.tokens[self.position : close] if t.kind == "word")
             run.doubtful |= token.start == run.tokens[-1].end  # 2(losses)
-            run.doubtful |= any(t.kind in ("num", "opaque") for t in self.tokens[self.position : close])
+            run.doubtful |= any(
+                t.kind in ("num", "opaque") or (t.kind == "word" and len(t.text) == 1)  # 2 (x)
+                for t in self.tokens[self.position : close]
+            )
             self.position = close
             return False
         last = run.tokens[-1]
@@ -285,6 +302,14 @@ class _Builder:
             run = self.juxtaposed(token)
         run.invalid = True
         run.tokens.append(Token("num", token.text, token.start, token.end))
+
+    def subscript(self, token: Token) -> None:
+        """An index or a base: the operand before it is a variable, or another number than its digits say."""
+        if self.run and self.run.complete:
+            self.run.invalid = True
+            self.run.tokens[-1] = Token("num", token.text, token.start, token.end)
+        else:
+            self.opaque(token)
 
     def currency(self, token: Token) -> None:
         if self.run:

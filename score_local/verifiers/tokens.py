@@ -15,7 +15,8 @@ from typing import Literal
 
 MAX_DIGITS = 30
 
-Kind = Literal["num", "op", "(", ")", "%", "word", "of", "eq", "break", "line", "opaque", "currency", "frac", "{", "}"]
+Symbol = Literal["(", ")", "%", "{", "}"]
+Kind = Symbol | Literal["num", "op", "word", "of", "eq", "break", "line", "opaque", "subscript", "currency", "frac"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ _TOKEN = re.compile(
   | (?P<approx>[≈≃≅~∼]|\\(?:approx|simeq|sim)(?![A-Za-z]))
   | (?P<equal>={1,3}|(?:equals|equal\ to)\b)
   | (?P<ordinal>\d+(?:st|nd|rd|th)s?\b)
+  | (?P<clock>\d{1,2}(?::\d\d)?\ ?(?:[ap](?:m\b|\.m\b\.?)|o['’]clock\b))
+  | (?P<subscript>(?<=_)\{[^{}\n]{0,20}\}|(?<=\d_)\d{1,9}(?!\w))
   | (?P<numeral>\d+(?:(?:[.,:]|\{,\})\d+)*|(?<!\w)\.\d+)
   | (?P<vulgar>[¼½¾⅓⅔⅕-⅞])
   | (?P<superscript>[²³])
@@ -90,6 +93,8 @@ _KINDS: dict[str, Kind] = {
     "of": "of",
     "word": "word",
     "opaque": "opaque",
+    "clock": "opaque",
+    "subscript": "subscript",
 }
 _SILENT = {"annotation", "skip", "bold", "hyphen"}
 _PLAIN = re.compile(r"(?!0\d)\d*(?:\.(\d+))?")
@@ -98,7 +103,7 @@ _GROUPED = re.compile(r"\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.(\d+))?")
 
 def tokenize(text: str) -> list[Token]:
     """The tokens of `text`; spaces, mark-up and calculator annotations leave none."""
-    return list(_expand_fractions(_join_lines(_scan(text))))
+    return list(_expand_fractions(_join_lines(_braced(_scan(text)))))
 
 
 def _scan(text: str) -> Iterator[Token]:
@@ -135,6 +140,23 @@ def _numeral(text: str, start: int, end: int) -> Token:
         return Token("opaque", text, start, end)
     value = Fraction(text.replace("{,}", "").replace(",", ""))
     return Token("num", text, start, end, value, len(match.group(1) or ""))
+
+
+def _braced(tokens: Iterator[Token]) -> Iterator[Token]:
+    r"""`\frac12` and `\frac1{2}` as `\frac{1}{2}`: without braces, an argument is one digit."""
+    wanted = 0
+    for token in tokens:
+        if wanted and token.kind == "num" and token.text.isdigit():
+            for at, digit in enumerate(token.text[:wanted], token.start):
+                yield Token("{", "{", at, at)
+                yield Token("num", digit, at, at + 1, Fraction(digit))
+                yield Token("}", "}", at + 1, at + 1)
+            if rest := token.text[wanted:]:
+                yield Token("opaque", rest, token.end - len(rest), token.end)
+            wanted = max(wanted - len(token.text), 0)
+        else:
+            yield token
+            wanted = 2 if token.kind == "frac" else 0
 
 
 def _join_lines(tokens: Iterator[Token]) -> Iterator[Token]:

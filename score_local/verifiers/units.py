@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 ABOUT = {"about", "approximately", "around", "roughly", "nearly", "almost", "approx"}
 """Words before a result that say it is not exact."""
@@ -63,13 +64,24 @@ _COUNTING = {
     *("double", "doubled", "triple", "tripled", "squared", "cubed", "couple", "pair", "pairs", "percentage"),
     *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "fifteen"),
     *("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "hundreds"),
-    *("factorial", "remainder", "root"),
+    *("factorial", "remainder", "root", "mod", "modulo", "tens", "tenths", "hundredths", "thousands"),
 }
 _OPERATING = {
-    *("twice", "thrice", "times", "square", "cube", "average", "mean", "less", "mod"),
+    *("twice", "thrice", "times", "square", "cube", "average", "mean", "less", "mod", "modulo"),
     *("sum", "product", "difference", "quotient"),
     *("sqrt", "log", "ln", "sin", "cos", "tan", "abs", "gcd", "lcm"),
 }
+_PARTS = {
+    *("half", "third", "fourth", "quarter", "fifth", "sixth", "eighth", "tenth", "twice", "thrice", "times"),
+    *("thirds", "fourths", "quarters", "fifths", "sixths", "eighths", "tenths", "double", "triple"),
+}
+_PART_OF = {"of", "as", "the", "that", "this", "what", "his", "her", "their", "its"}
+_ORDINALS = {"first", "second", "other", "last"}  # the second half of the year
+_ANEW = {
+    *("is", "are", "was", "were", "be", "has", "had", "have", "means", "makes", "gives", "equals", "totals", "pay"),
+    *("for", "and", "hence", "to", "which"),
+}
+_DENIALS, _AFFIRMATIONS = {"incorrect", "wrong", "false"}, {"correct", "right", "true"}
 _RATE_WORDS = {"per", "a", "an", "each", "every"}
 
 
@@ -130,6 +142,34 @@ def counts_in_words(word: str) -> bool:
 def operates_in_words(word: str) -> bool:
     """Whether a word is an operation on the numbers beside it: twice, average."""
     return word in _OPERATING
+
+
+def takes_part(words: Sequence[str]) -> bool:
+    """Whether the words before an expression take a part or a multiple of it, or compare with it: half of the, twice as
+    much as, two fewer than. Not where a verb begins anew: half of the total is."""
+    if not words or words[-1] in _ANEW:
+        return False
+    near = ["", *words][-5:]
+    parts = any(
+        part in _PARTS and link in _PART_OF and before not in _ORDINALS
+        for before, part, link in zip(near, near[1:], near[2:], strict=False)
+    )
+    return parts or ("than" in words[-3:] and any(map(counts_in_words, words)))
+
+
+def leads_on(words: Sequence[str]) -> bool:
+    """The same for words behind a number: (3) fewer than, (30%) of the total."""
+    if not words or words[-1] in _ANEW:
+        return False
+    return takes_part(words) or "than" in words[-3:] or (words[0] == "of" and len(words) <= 4)
+
+
+def denies(words: Sequence[str]) -> bool:
+    """Whether the words behind an equation say that it does not hold: is wrong, is not right."""
+    return any(
+        second in (_DENIALS if first in _ANEW else _AFFIRMATIONS if first == "not" else ())
+        for first, second in pairwise(words)
+    )
 
 
 def explains_nothing(word: str) -> bool:
