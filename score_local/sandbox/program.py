@@ -9,6 +9,7 @@ import decimal
 import fractions
 from typing import Any
 
+from score_local.sandbox.habits import without_habits
 from score_local.sandbox.modules import import_
 from score_local.sandbox.protocol import Outcome
 from score_local.sandbox.syntax import BUILTINS, ForbiddenError, check
@@ -47,7 +48,7 @@ def outcome_of(source: str) -> tuple[Outcome, str]:
 
 
 def _compiled(source: str) -> Any:
-    tree = ast.parse(source)
+    tree = without_habits(ast.parse(source))
     check(tree)
     return compile(tree, "<program>", "exec", dont_inherit=True)
 

@@ -68,7 +68,7 @@ def check(tree: ast.Module) -> None:
     known = set(BUILTINS)
     for node in ast.walk(tree):
         modules.update(_imported_modules(node))
-        known.update(_bound(node))
+        known.update(bound(node))
     for node in ast.walk(tree):
         _check_node(node)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in known:
@@ -91,7 +91,7 @@ def _check_node(node: ast.AST) -> None:
         if node.level or node.module is None or node.module not in MODULES:
             raise _forbidden(node, f"importing from {'.' * node.level}{node.module or ''}")
         _check_import(node, node.names, MODULES[node.module])
-    for name in _bound(node):
+    for name in bound(node):
         if name.startswith("__"):
             raise _forbidden(node, f"the name {name}")
 
@@ -115,7 +115,7 @@ def _imported_modules(node: ast.AST) -> Iterator[str]:
         yield from (alias.asname or alias.name for alias in node.names)
 
 
-def _bound(node: ast.AST) -> Iterator[str]:
+def bound(node: ast.AST) -> Iterator[str]:
     """The names that a node gives a meaning to."""
     if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
         yield node.id

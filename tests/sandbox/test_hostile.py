@@ -87,7 +87,7 @@ HOSTILE = [
     ("import of a dunder", "return __import__('os')", {"forbidden"}),
     ("import under another name", "import os as math\ndef solution(): return math.getcwd()", {"forbidden"}),
     ("import of a part", "from math import __loader__\ndef solution(): return 1", {"forbidden"}),
-    ("import of everything", "from math import *\ndef solution(): return pi", {"forbidden"}),
+    ("import of everything", "from os import *\ndef solution(): return pi", {"forbidden"}),
     ("relative import", "from . import nursery\ndef solution(): return 1", {"forbidden"}),
     ("import of the sandbox", "import score_local.sandbox\ndef solution(): return 1", {"forbidden"}),
     ("what a module imported", "import datetime\ndef solution(): return datetime.sys", {"forbidden"}),

@@ -48,6 +48,20 @@ PROGRAMS = [
         "29",
         "dates",
     ),
+    ("def solution():\n    return math.ceil(7 / 2)", "4", "math without an import"),
+    ("def solution():\n    math = 3\n    return math + 1", "4", "a subject is no module"),
+    ("from math import *\ndef solution():\n    return ceil(7 / 2)", "4", "all of math"),
+    (
+        "from typing import List\ndef solution(x: List[int] = [3]) -> 'int':\n    y: List = x\n    return y[0]",
+        "3",
+        "names of typing, in annotations",
+    ),
+    ("import typing\ndef solution() -> typing.Any:\n    return 1", "1", "the module typing, in an annotation"),
+    (
+        "def solution():\n    return 1\nif __name__ == '__main__':\n    import sys\n    sys.exit(solution())",
+        "1",
+        "what would run in a script only",
+    ),
     ("def solution():\n    'What it does.'\n    return 1", "1", "a docstring"),
     ("x = 2\ndef solution():\n    return x\nprint(solution())", "2", "statements around the function"),
     ("def solution():\n    return ' a\\n b '", "a b", "a text becomes one line"),
@@ -64,6 +78,11 @@ FAILURES = [
     ("def solution():\n    return solution", "error", "returns a function"),
     ("def solution():\n    return apples", "forbidden", "the name apples (line 2)"),
     ("def solution():\n    return 3 eggs", "syntax", "SyntaxError"),
+    ("from typing import List\ndef solution():\n    return List[int]", "forbidden", "the name List (line 3)"),
+    ("from os import *\ndef solution():\n    return 1", "forbidden", "importing from os (line 1)"),
+    ("def solution():\n    return 1\nif __name__ == 'solution':\n    pass", "forbidden", "the name __name__"),
+    ("def solution():\n    return math", "forbidden", "the module math as a value (line 2)"),
+    ("def solution():\n    return math.__loader__", "forbidden", "the attribute __loader__"),
     ("import numpy\ndef solution():\n    return 1", "forbidden", "importing numpy (line 1)"),
 ]
 
