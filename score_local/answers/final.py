@@ -26,7 +26,8 @@ _PHRASE = re.compile(
     r"""
     \#{4}
   | 答案[\s*_]*(?:[是为為][\s*_]*[:：]?|[:：])
-  | \b(?:answer|(?:correct|right|best)\s(?:option|choice))\b
+  | \b(?:correct|right|best)\s(?:option|choice)(?:\s+is\b)?:? (?=[\s*_"(\[]{0,9}(?-i:[A-J])\b)
+  | \banswer\b
     (?!\s+(?:the|this|these|each|all|every|your|with)\b)   # "answer the question: ..." asks
     (?: [^.:=?!\n]{0,80}? (?: [:=] | \b(?:is|are|equals|(?:would|should|must|will)\ be)\b )
         (?: [\s*_]* (?: [:=] | \b(?:is|therefore|thus|simply|just)\b ) )*
@@ -41,8 +42,10 @@ _LONGEST, _MOST = 2000, 8  # characters of a phrase, and phrases, that are looke
 _END = re.compile(
     r"\n|[.!](?=\s{1,9}[*_\"'(]{0,4}[A-Z])|[.!][\s*_\"'`$]*(?=\n|$)|\s\(?(?i:because|since)\b|[。！？]|，\s?(?:因为|因為)"
 )
-_STOP = re.compile(r"\.\s{1,9}[$£€]?(?=\d)")
-_ABOUT = re.compile(r"(?i:correct|right|wrong|incorrect|helpful|reasonable|consistent)\b")
+_STOP = re.compile(r"\.\s{1,9}[$£€(]{0,3}(?=\d)")
+_ABOUT = re.compile(
+    r"(?i:correct|right|wrong|incorrect|helpful|reasonable|consistent|clear|verified|based|obtained|derived)\b"
+)
 _DENIAL = re.compile(r"not\s+(?:(?:option|choice)\s+)?(?=[\W\d_]|[A-Z]\b)")
 
 

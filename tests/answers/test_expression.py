@@ -34,6 +34,7 @@ EXTRACTIONS = [
     ("Final answer: 2x + 1", "2x + 1", "no mark-up at all"),
     ("The answer is 2x, since y = 0.", "2x", "the reason and its comma go"),
     ("#### x + 1\nI hope this answer is helpful.", "x + 1", "what is said of the answer is none"),
+    ("The answer is x + 1. The right choice is clear.", "x + 1", "nor is what is said of a choice"),
     ("The answer is correct.", "correct", "unless nothing else is"),
     ("The answer is not possible.", "not possible", "a word that is no denial of an expression"),
     (r"\boxed{x^2", None, "cut off"),

@@ -58,6 +58,7 @@ PLACES = [
     ("The answer is 5, because 5 < 6.", "5", "the reason is not the answer"),
     ("The answer is 18. 16 - 3 - 4 = 9 eggs remain", "18", "a calculation after the answer is not the answer"),
     ("The answer is 2 * 9 = 18. 18 - 3 = 15 remain", "18", "nor is one after a calculation"),
+    ("The answer is 25%. (5 / 20 = 0.25)", "25", "nor is one in brackets"),
     ("The answer is Rs. 5 * 100 = 500", "500", "but a full stop may belong to a unit"),
     ("Answer:\n1. 2 + 3 = 5", "5", "or to a list"),
     ("The answer is 20% (because 0.2 = 1/5)", "20", "the reason in brackets"),
