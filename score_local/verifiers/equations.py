@@ -37,6 +37,7 @@ _STEP = re.compile(
 )
 _NUMBERED = re.compile(r"(?m)^[ \t>#*_]{0,9}\d{1,3}[.)](?=[\s*])")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
+_REMAINDER = re.compile(r"r\d+")  # 17 / 5 = 3 r2
 _ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>")
 
 
@@ -206,7 +207,9 @@ class _Equation:
             or any(operates_in_words(word) for word in around_left)
             or (scales(left.words) and bool(kinds & {"+", "-"}))
             or right.tail[:3] == ["and", "a", "half"]
-            or denies(right.tail[:4])
+            or any(map(denies, (left.heading, left.lead, right.tail[:4])))
+            or left.lead[-1:] == ["not"]
+            or _REMAINDER.fullmatch("".join(right.tail[:1])) is not None
             or ("remainder" in [*left.heading[-1:], *left.lead[-2:]] and "/" in kinds)
             or (leads_on(left.heading) and "than" not in left.heading and not kinds & {"*", "/"})
         )

@@ -219,7 +219,9 @@ class _Builder:
         close = self.closing.get(self.position)
         inner = self.ahead()
         if close is not None and inner and inner.kind == "word":
-            run.words.extend(t.text.lower() for t in self.tokens[self.position : close] if t.kind == "word")
+            words = [t.text.lower() for t in self.tokens[self.position : close] if t.kind == "word"]
+            run.words.extend(words)
+            run.doubtful |= denies(["is", *words])
             run.doubtful |= token.start == run.tokens[-1].end  # 2(losses)
             run.doubtful |= any(
                 t.kind in ("num", "opaque") or (t.kind == "word" and len(t.text) == 1)  # 2 (x)

@@ -161,11 +161,11 @@ def leads_on(words: Sequence[str]) -> bool:
     """The same for words behind a number: (3) fewer than, (30%) of the total."""
     if not words or words[-1] in _ANEW:
         return False
-    return takes_part(words) or "than" in words[-3:] or (words[0] == "of" and len(words) <= 4)
+    return takes_part(words) or "than" in words[-4:] or (words[0] == "of" and len(words) <= 4)
 
 
 def denies(words: Sequence[str]) -> bool:
-    """Whether the words behind an equation say that it does not hold: is wrong, is not right."""
+    """Whether the words around an equation say that it does not hold: is wrong, is not right."""
     return any(
         second in (_DENIALS if first in _ANEW else _AFFIRMATIONS if first == "not" else ())
         for first, second in pairwise(words)

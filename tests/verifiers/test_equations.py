@@ -307,6 +307,11 @@ ROWS: list[tuple[str, Holds, str]] = [
     ("5 + 3 = 9 is incorrect", UNKNOWN, "a denial"),
     ("5 + 3 = 9, which is wrong", UNKNOWN, "behind a comma"),
     ("5 + 3 = 9 is not right", UNKNOWN, "in two words"),
+    ("5 + 3 = 9 (wrong)", UNKNOWN, "in brackets"),
+    ("It is not true that 5 + 3 = 9", UNKNOWN, "before it"),
+    ("This is wrong: 5 + 3 = 9", UNKNOWN, "before a colon"),
+    ("17 / 5 = 2 r3", UNKNOWN, "a short remainder"),
+    ("5 less than the sum of 10 + 6 = 11", UNKNOWN, "a comparative with words behind"),
     ("5 + 3 = 9 questions wrong", NO, "but not of what is counted"),
     # LaTeX and lines
     ("\\( 5 + 3 = 8 \\)", YES, "inline delimiters"),
