@@ -38,7 +38,8 @@ CARD_HEAD = "# A trained adapter; written by `score-local train`.\n"
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a training is made of. `software` is told, not compared."""
+    """What a training is made of. `computing` is what computes it, and how, as words; manifests of before do not tell
+    it. `software` is told, not compared."""
 
     version: int = 1
     role: Role
@@ -48,6 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data_sha256: str
     prompts: str
     recipe: Recipe
+    computing: str | None = None
     software: dict[str, str] = {}
 
 
@@ -153,10 +155,18 @@ def open_folder(path: Path, *, resume: bool) -> Folder:
 
 def require_same(before: Manifest, now: Manifest, where: Path) -> None:
     """Raises RunError naming what has changed since a training was begun."""
-    changed = changes(before, now)
+    changed = changes(before, msgspec.structs.replace(now, computing=before.computing))
     if changed:
         what = f"this training was begun with another {', '.join(changed)}"
         raise RunError(what, str(where), "Use what it was begun with, or choose another --out")
+
+
+def require_same_computing(before: Manifest, now: str, where: Path) -> None:
+    """Raises RunError where a training would go on in another precision or on another device: in other numbers, and
+    with moments that the optimiser there cannot read."""
+    if before.computing not in (None, now):
+        what = f"this training was begun in {before.computing}, and here it would go on in {now}"
+        raise RunError(what, str(where), "Go on where and how it was begun, or choose another --out")
 
 
 def _last_of(event: Event, state: State) -> int:

@@ -15,13 +15,13 @@ from score_local.adapter_files import AdapterCard
 from score_local.engine.transformers_text import FolderText
 from score_local.train.base import Base
 from score_local.train.calibration import calibrate
-from score_local.train.checkpoint import Folder, Manifest, require_same
+from score_local.train.checkpoint import Folder, Manifest, require_same, require_same_computing
 from score_local.train.curves import write_curves
 from score_local.train.data import TrainingData, some_of
 from score_local.train.memory import micro_batch_of
 from score_local.train.network import Network, Precision, faster_precision
 from score_local.train.prefixes import Prefixes
-from score_local.train.recipe import Recipe, Role
+from score_local.train.recipe import Memory, Recipe, Role
 from score_local.train.samples import Encoder, Sample
 from score_local.train.tasks import Task, VerifierTask, is_incorrect, task_of
 from score_local.train.training import Evaluated, Event, Training
@@ -87,6 +87,8 @@ def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> 
     """
     before = folder.manifest()
     job = replace(job, recipe=_settled(job.recipe, before))
+    if before and not folder.finished:
+        require_same_computing(_told(before), _computing(job.recipe.memory), folder.path)
     if before:
         require_same(before, job.manifest(), folder.path)
     if folder.finished:
@@ -95,7 +97,7 @@ def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> 
     prefixes = Prefixes(network, [*job.train, *job.dev], job.recipe.memory.prefix_cache_mb * 2**20)
     if not before:
         job = replace(job, recipe=_sized(job, network, prefixes))
-        folder.begin(job.manifest())
+        folder.begin(msgspec.structs.replace(job.manifest(), computing=_computing(job.recipe.memory)))
     state = folder.state()
     training = Training(network, prefixes, task=job.task, train=job.train, dev=job.dev, recipe=job.recipe, state=state)
     finished = _run(training, folder, tell, stopped)
@@ -128,6 +130,22 @@ def _settled(recipe: Recipe, before: Manifest | None) -> Recipe:
     if memory.micro_batch == 0 and chosen:
         memory = msgspec.structs.replace(memory, micro_batch=chosen.micro_batch)
     return msgspec.structs.replace(recipe, memory=memory)
+
+
+def _computing(memory: Memory) -> str:
+    """What computes, and how."""
+    return _on_gpu(memory) if torch.cuda.is_available() else f"{memory.precision} on a CPU"
+
+
+def _on_gpu(memory: Memory) -> str:
+    return f"{'nf4' if memory.four_bit else 'bfloat16'} on a GPU"
+
+
+def _told(before: Manifest) -> Manifest:
+    """A manifest of before tells that it is of a GPU where the precision was left open: a CPU settles it."""
+    if before.computing or before.recipe.memory.precision != "auto":
+        return before
+    return msgspec.structs.replace(before, computing=_on_gpu(before.recipe.memory))
 
 
 def _sized(job: Job, network: Network, prefixes: Prefixes) -> Recipe:

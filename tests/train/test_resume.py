@@ -12,10 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
+pytest.importorskip("peft")
+
+import torch
+
 from score_local.cli import main
-from score_local.train.checkpoint import METRICS, STATE
+from score_local.errors import RunError
+from score_local.train import session
+from score_local.train.base import open_base
+from score_local.train.checkpoint import MANIFEST, METRICS, STATE, open_folder
+from score_local.train.data import read_data
+from score_local.train.recipe import Memory, Recipe
 from tests.train.examples import examples, write_examples
 
 QUICK = (
@@ -126,3 +136,39 @@ def test_a_damaged_state_is_told(base: Path, data: Path, tmp_path: Path, capsys:
     assert main(arguments("verifier", data, base, out, "--resume")) == 2
     assert f"{STATE}: cannot be read" in capsys.readouterr().err
     shutil.rmtree(out)
+
+
+CPU, GPU = "float32 on a CPU", "nf4 on a GPU"
+OPEN, EXACT = Memory(), Memory(precision="float32")
+# (what the manifest tells, its memory settings, whether a GPU is there, what is told of it)
+ELSEWHERE = [
+    (GPU, OPEN, False, f"begun in {GPU}, and here it would go on in auto on a CPU"),
+    (None, OPEN, False, f"begun in {GPU}, and here it would go on in auto on a CPU"),  # a manifest of before
+    (CPU, EXACT, True, f"begun in {CPU}, and here it would go on in {GPU}"),
+    ("bfloat16 on a GPU", OPEN, True, f"begun in bfloat16 on a GPU, and here it would go on in {GPU}"),
+]
+
+
+@pytest.mark.parametrize(("computing", "memory", "gpu", "told"), ELSEWHERE)
+def test_a_training_does_not_go_on_in_other_numbers(  # noqa: PLR0917 (fixtures)
+    base: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    computing: str | None,
+    memory: Memory,
+    gpu: bool,
+    told: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    job = session.prepare("verifier", read_data([data], "verifier"), open_base(str(base)), Recipe(memory=memory))
+    with open_folder(tmp_path / "out", resume=False) as folder:
+        folder.begin(msgspec.structs.replace(job.manifest(), computing=computing))
+        with pytest.raises(RunError, match=told):
+            session.train(job, folder, lambda event, steps: None, lambda: False)
+
+
+def test_the_manifest_tells_what_computes(base: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(arguments("verifier", data, base, out, "--set", "optimiser.epochs=1")) == 0
+    assert json.loads((out / MANIFEST).read_text())["computing"] == (GPU if torch.cuda.is_available() else CPU)
