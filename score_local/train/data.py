@@ -113,7 +113,10 @@ def _require_whole(file: Path, sha256: str) -> None:
 
 def _decode(line: bytes, where: str, role: Role) -> Example | None:
     """None for a rationale that had better not be learnt from."""
-    worked = worked_in(line) if role == "solver" else None
+    try:
+        worked = worked_in(line) if role == "solver" else None
+    except InputError as error:
+        raise InputError(error.what, where, error.next) from error
     if worked:
         return solver_example(worked)
     try:

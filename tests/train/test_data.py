@@ -96,7 +96,7 @@ WORKED = {
 }
 
 
-def worked_file(path: Path, *changes: dict[str, str]) -> Path:
+def worked_file(path: Path, *changes: dict[str, object]) -> Path:
     """`WORKED` with changes, each asked in another way."""
     rows = ({"question": f"{WORKED['question']} ({number})"} | change for number, change in enumerate(changes))
     path.write_bytes(b"".join(msgspec.json.encode(WORKED | row) + b"\n" for row in rows))
@@ -117,6 +117,40 @@ def test_a_rationale_that_miscalculates_teaches_nothing(tmp_path: Path) -> None:
     wrong = {"id": "wrong", "rationale": "Ann sells 48/2 = 25 clips.\n#### 50"}
     data = read_data([worked_file(tmp_path / "train.jsonl", *rows, wrong)], "solver")
     assert len(data.train) + len(data.dev) == 60
+
+
+CHOICES = {"choices": ["24", "48"], "answer": "B", "rationale": "Half of 48 is 24.\nAnn gets 24*2 = 48."}
+# (what is another than in WORKED, how the target ends, what the question ends with)
+PROBLEMS = [
+    ({}, "\n\\boxed{48}", "The final answer is a number."),
+    (CHOICES, "\n\\boxed{B}", "A. 24\nB. 48"),
+    ({"answer": "She gets 24*2 = 48.\n#### 48"}, "= $48.\n\\boxed{48}", "The final answer is a number."),
+    ({"answer": 48}, "\n\\boxed{48}", "The final answer is a number."),
+    ({"answer": None, "result": "48"}, "\n\\boxed{48}", "The final answer is a number."),
+]
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("change", "end", "asked"), PROBLEMS)
+def test_a_problem_with_a_rationale_is_read_as_in_every_other_command(
+    change: dict[str, object], end: str, asked: str, named: bool, tmp_path: Path
+) -> None:
+    rows = [{"id": f"g{number}" if named else None, **change} for number in range(60)]
+    data = read_data([worked_file(tmp_path / "train.jsonl", *rows)], "solver")
+    assert len(data.train) + len(data.dev) == 60 and len({row.id for row in data.train}) == len(data.train)
+    assert all(row.target.endswith(end) and asked in row.messages[-1].content for row in data.train)
+
+
+def test_a_rationale_with_another_answer_teaches_nothing(tmp_path: Path) -> None:
+    rows = [{"id": f"g{number}"} for number in range(60)]
+    data = read_data([worked_file(tmp_path / "train.jsonl", *rows, {"id": "other", "answer": "47"})], "solver")
+    assert len(data.train) + len(data.dev) == 60
+
+
+@pytest.mark.parametrize("change", [{"answer": None}, {"answer": "many", "kind": "number"}, {"choices": ["48"]}])
+def test_a_rationale_without_an_answer_of_use_is_named(change: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.jsonl:2: (it has a rationale, and its answer|the number of choices)"):
+        read_data([worked_file(tmp_path / "train.jsonl", {}, change)], "solver")
 
 
 def test_only_a_solver_learns_from_rationales(tmp_path: Path) -> None:
