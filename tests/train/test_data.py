@@ -135,9 +135,9 @@ PROBLEMS = [
 def test_a_problem_with_a_rationale_is_read_as_in_every_other_command(
     change: dict[str, object], end: str, asked: str, named: bool, tmp_path: Path
 ) -> None:
-    rows = [{"id": f"g{number}" if named else None, **change} for number in range(60)]
+    rows = [{"id": f"g{number}" if named else None, **change} for number in range(200)]
     data = read_data([worked_file(tmp_path / "train.jsonl", *rows)], "solver")
-    assert len(data.train) + len(data.dev) == 60 and len({row.id for row in data.train}) == len(data.train)
+    assert len(data.train) + len(data.dev) == 200 and len({row.id for row in data.train}) == len(data.train)
     assert all(row.target.endswith(end) and asked in row.messages[-1].content for row in data.train)
 
 
