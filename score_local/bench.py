@@ -319,4 +319,4 @@ def peak_memory() -> int:
 
 def _correct(problems: Sequence[Problem], texts: Sequence[str]) -> int:
     found = [answers.extract(text, p.kind, p.choices) for p, text in zip(problems, texts, strict=True)]
-    return sum(answers.equal(a, p.answer, p.kind) is True for a, p in zip(found, problems, strict=True))
+    return sum(answers.is_right(a, p.answer, p.kind) is True for a, p in zip(found, problems, strict=True))

@@ -60,7 +60,7 @@ def refining(problem: Problem, trace: Trace, policy: Policy, context: Conversati
     grown = msgspec.structs.replace(grown, usage=trace.usage + refined.usage)
     if refined.answer is None:
         return grown
-    correct = None if trace.gold is None else answers.equal(refined.answer, trace.gold, trace.kind) is True
+    correct = None if trace.gold is None else answers.is_right(refined.answer, trace.gold, trace.kind) is True
     return msgspec.structs.replace(grown, answer=refined.answer, refined=True, status="solved", final_correct=correct)
 
 

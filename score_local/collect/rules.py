@@ -159,7 +159,7 @@ CORRECTION_RULES: Sequence[CorrectionRule] = (
     CorrectionRule("cut off", lambda a: a.correction.finish != "stop"),
     CorrectionRule("no answer", lambda a: a.answer is None),
     CorrectionRule(
-        "not the gold answer", lambda a: answers.equal(a.answer, a.problem.answer, a.problem.kind) is not True
+        "not the gold answer", lambda a: answers.is_right(a.answer, a.problem.answer, a.problem.kind) is not True
     ),
     CorrectionRule("no step", lambda a: _FIRST_STEP.search(a.solution) is None),
     CorrectionRule("an equation does not hold", lambda a: arithmetic_step(a.solution) is not None),

@@ -45,7 +45,7 @@ def names_answer(text: str, problem: Problem) -> bool:
         return _names_choice(text, problem.answer, problem.choices)
     if answers.parse_number(problem.answer) is None:
         return _squeezed(problem.answer) in _squeezed(text)
-    return any(answers.equal(found.rstrip(","), problem.answer, "number") for found in _NUMBER.findall(text))
+    return any(answers.is_right(found.rstrip(","), problem.answer, "number") for found in _NUMBER.findall(text))
 
 
 def _names_choice(text: str, letter: str, choices: Sequence[str]) -> bool:

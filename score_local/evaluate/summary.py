@@ -162,7 +162,7 @@ def _compared(trace: Trace) -> dict[str | None, bool | None]:
     """Every answer that was given, and whether it is right. Each once: an expression may take seconds to compare."""
     stored = {trace.initial_answer: trace.initial_correct, trace.answer: trace.final_correct}
     given = [*stored, *(round_.refinement.answer for round_ in trace.rounds if round_.refinement)]
-    return {a: stored.get(a) or answers.equal(a, trace.gold, trace.kind) for a in dict.fromkeys(given)}
+    return {a: stored.get(a) or answers.is_right(a, trace.gold, trace.kind) for a in dict.fromkeys(given)}
 
 
 def _share(hits: Iterable[bool]) -> Share:
