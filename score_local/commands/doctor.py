@@ -88,7 +88,7 @@ def _models() -> list[Trouble]:
 
 def _llama(model: str | None) -> list[Trouble]:
     try:
-        path = catalog.resolve(model or catalog.DEFAULT_MODEL)
+        path = catalog.resolve(model or _first_here())
         from score_local.engine import llama
     except UserError as error:
         return [(str(error), "score-local models list")]
@@ -98,6 +98,11 @@ def _llama(model: str | None) -> list[Trouble]:
     waiting = (f"{name}={os.environ[name]}" for name in openmp.VARIABLES if name in os.environ)
     _say("threads", ", ".join([str(llama.physical_cores()), *waiting]))
     return _timed_decode(path)
+
+
+def _first_here() -> str:
+    """The first model that is on this machine; the default one, which is then told to be absent, where none is."""
+    return next((row.name for row in catalog.known_models() if row.where), catalog.DEFAULT_MODEL)
 
 
 def _timed_decode(path: Path) -> list[Trouble]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from score_local import catalog, catalog_entries
 from score_local.commands import doctor
 from score_local.sandbox.pool import Sandbox
 
@@ -36,6 +37,19 @@ def test_a_model_that_does_not_load_is_to_be_checked_by_its_path(
     file = tmp_path / "a model.gguf"
     file.write_bytes(b"GGUF")
     assert doctor._timed_decode(file)[0][1] == f"score-local models check '{file}'"
+
+
+def test_the_first_model_that_is_here_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Say) -> None:
+    """Only a pulled one is: the embedded one came with no package."""
+    monkeypatch.setenv("SCORE_LOCAL_MODELS", str(tmp_path))
+    monkeypatch.setattr(catalog_entries, "_packaged", lambda package: None)
+    timed: list[Path] = []
+    monkeypatch.setattr(doctor, "_timed_decode", lambda path: timed.append(path) or [])
+    monkeypatch.setattr(catalog, "check_size", lambda path, entry: None)
+    assert "is not on this machine" in doctor._llama(None)[0][0]
+    pulled = next(entry for entry in catalog.load_catalog().values() if entry.name != catalog.DEFAULT_MODEL).path
+    pulled.write_bytes(b"GGUF")
+    assert doctor._llama(None) == [] and timed == [pulled]
 
 
 def without(*absent: str) -> Callable[[str], object]:
