@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 
@@ -12,7 +12,9 @@ import torch
 import score_local
 from score_local import prompts
 from score_local.adapter_files import AdapterCard
+from score_local.collect.records import Example
 from score_local.engine.transformers_text import FolderText
+from score_local.errors import InputError
 from score_local.train.base import Base
 from score_local.train.calibration import calibrate
 from score_local.train.checkpoint import Folder, Manifest, require_same, require_same_computing
@@ -62,11 +64,16 @@ class Job:
 
 
 def prepare(role: Role, data: TrainingData, base: Base, recipe: Recipe) -> Job:
-    """Turns the examples into tokens. Raises InputError naming one that cannot be trained on."""
+    """Turns the examples into tokens. Raises InputError naming one that cannot be trained on, or where a verifier's are
+    of one class."""
     encoder = Encoder(FolderText(base.folder), base.name, recipe.context)
     adapter = recipe.adapter
     invocation = tuple(encoder.invocation(data.train[0], adapter.start)) if adapter.kind == "alora" else ()
     dev = some_of(data.dev, recipe.evaluation.items)
+    if role == "verifier":
+        where = ", ".join(data.names)
+        _require_both_classes(data.train, "train", where, "Collect more problems, or raise limit")
+        _require_both_classes(dev, "dev", where, "Export with a larger --dev-share, or raise evaluation.items")
     return Job(
         role=role,
         data=data,
@@ -77,6 +84,13 @@ def prepare(role: Role, data: TrainingData, base: Base, recipe: Recipe) -> Job:
         train=encoder.samples(data.train, invocation),
         dev=encoder.samples(dev, invocation),
     )
+
+
+def _require_both_classes(rows: Sequence[Example], split: str, where: str, next_: str) -> None:
+    if len({row.target for row in rows}) == 1:
+        class_ = "incorrect" if rows[0].target == prompts.INCORRECT else "correct"
+        what = f"all {len(rows)} {split} examples are of {class_} solutions: one class cannot be told from another"
+        raise InputError(what, where, next_)
 
 
 def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> bool:

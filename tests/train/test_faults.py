@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from score_local import prompts
 from score_local.cli import main
 from score_local.train.checkpoint import METRICS, STATE
 from tests.train.examples import examples, write_examples
@@ -98,4 +100,21 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(  # noqa: PLR0917 (fixt
     out = tmp_path / "out"
     assert main(arguments("verifier", data, base, out, *flags)) == 2
     assert told in capsys.readouterr().err
+    assert not (out / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "target", "told"),
+    [
+        ("dev", prompts.CORRECT, "verifier.jsonl: all 2 dev examples are of correct solutions.*larger --dev-share"),
+        ("train", prompts.INCORRECT, "verifier.jsonl: all 4 train examples are of incorrect solutions.*more problems"),
+    ],
+)
+def test_a_verifier_is_not_trained_on_one_class(  # noqa: PLR0917 (fixtures)
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, target: str, told: str
+) -> None:
+    rows = [row for row in examples("verifier", 8, 4) if row.split != split or row.target == target]
+    data, out = write_examples(tmp_path / "verifier.jsonl", rows), tmp_path / "out"
+    assert main(arguments("verifier", data, base, out)) == 2
+    assert re.search(told, capsys.readouterr().err)
     assert not (out / "manifest.json").exists()
