@@ -14,6 +14,7 @@ from score_local.errors import ModelError
 from score_local.train.recipe import Recipe, load_recipe, parse_override
 
 PACKAGES = ("torch", "transformers", "peft")
+PLOTS = "matplotlib"
 FLAGS = {"kind": "adapter.kind", "epochs": "optimiser.epochs", "limit": "limit", "seed": "seed"}
 
 
@@ -39,12 +40,26 @@ def _train(options: argparse.Namespace, recipe: Recipe, folder: Any) -> bool:
     from score_local.train import base, data, memory, session
     from score_local.train.view import view_of
 
+    memory.require_optimiser()
     memory.use_threads(options.threads)
+    trained_before = folder.finished
     examples = data.read_data(list(map(Path, options.data)), options.role, recipe.limit)
     found = base.open_base(options.base, fetch=options.fetch, say=_say)
     job = session.prepare(options.role, examples, found, recipe)
     with interrupts(lambda: None, _give_up) as seen, view_of(job.task.name) as view:
-        return session.train(job, folder, view.tell, lambda: seen.count > 0)
+        finished = session.train(job, folder, view.tell, lambda: seen.count > 0)
+    if not trained_before and find_spec(PLOTS):
+        _draw(folder, job.task.name)
+    return finished
+
+
+def _draw(folder: Any, metric: str) -> None:
+    from score_local.train.curves import write_curves
+
+    try:
+        write_curves(folder.path, folder.events(), metric)
+    except Exception as error:  # the adapter is there: no picture is worth a failed training
+        _say(f"score-local: no curves: {error}")
 
 
 def _recipe_of(options: argparse.Namespace) -> Recipe:
@@ -59,6 +74,8 @@ def _require_packages() -> None:
         raise ModelError(
             f"{', '.join(absent)} not installed", "train", "Install them: pip install 'score-local[train]'"
         )
+    if find_spec(PLOTS) is None:
+        _say(f"score-local: there will be no curves, as {PLOTS} is not installed: pip install 'score-local[train]'")
 
 
 def _say(line: str) -> None:

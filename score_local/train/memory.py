@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import psutil
 import torch
 from torch import Tensor
 
-from score_local.errors import MemoryLimit
+from score_local.errors import MemoryLimit, ModelError
 from score_local.train.batches import batch_of, wanted_states
 from score_local.train.network import PIECE, Network
 from score_local.train.prefixes import Prefixes
@@ -46,6 +47,13 @@ def optimiser_of(network: Network, settings: Optimiser) -> torch.optim.Optimizer
         paged: torch.optim.Optimizer = optim.PagedAdamW8bit(network.parameters, lr=rate, weight_decay=decay)  # type: ignore
         return paged
     return torch.optim.AdamW(network.parameters, lr=rate, weight_decay=decay, foreach=False)
+
+
+def require_optimiser() -> None:
+    """Raises ModelError where a GPU is here, and what its optimiser comes from is not."""
+    if torch.cuda.is_available() and find_spec("bitsandbytes") is None:
+        what = "bitsandbytes not installed: on a GPU the optimiser comes from it"
+        raise ModelError(what, "train", "Install it: pip install 'score-local[train]'")
 
 
 def use_threads(count: int | None) -> None:

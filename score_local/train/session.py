@@ -18,7 +18,6 @@ from score_local.errors import InputError
 from score_local.train.base import Base
 from score_local.train.calibration import calibrate
 from score_local.train.checkpoint import Folder, Manifest, require_same, require_same_computing
-from score_local.train.curves import write_curves
 from score_local.train.data import TrainingData, some_of
 from score_local.train.memory import micro_batch_of
 from score_local.train.network import Network, Precision, faster_precision
@@ -115,7 +114,6 @@ def train(job: Job, folder: Folder, tell: Tell, stopped: Callable[[], bool]) -> 
     state = folder.state()
     training = Training(network, prefixes, task=job.task, train=job.train, dev=job.dev, recipe=job.recipe, state=state)
     finished = _run(training, folder, tell, stopped)
-    write_curves(folder.path, folder.events(), job.task.name)
     if finished:
         network.load_factors(training.state.best_factors)
         folder.write_adapter(training.state.best_factors, network.config, job.invocation)

@@ -14,6 +14,8 @@ import pytest
 
 from score_local import prompts
 from score_local.cli import main
+from score_local.commands import train
+from score_local.train import curves, memory
 from score_local.train.checkpoint import METRICS, STATE
 from tests.train.examples import examples, write_examples
 from tests.train.test_resume import arguments, curve
@@ -118,3 +120,29 @@ def test_a_verifier_is_not_trained_on_one_class(  # noqa: PLR0917 (fixtures)
     assert main(arguments("verifier", data, base, out)) == 2
     assert re.search(told, capsys.readouterr().err)
     assert not (out / "manifest.json").exists()
+
+
+def test_what_the_optimiser_of_a_gpu_needs_is_told_first(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(memory, "find_spec", lambda name: None)
+    assert main(arguments("verifier", data, base, tmp_path / "out", "--set", "memory.four_bit=false")) == 2
+    assert "bitsandbytes not installed" in capsys.readouterr().err
+
+
+def test_no_curve_fails_a_training(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(folder: Path, *_: object) -> None:
+        assert (folder / "adapter.toml").is_file(), "the adapter comes first"
+        raise ValueError("no font")
+
+    quick = ("--set", "optimiser.epochs=1")
+    monkeypatch.setattr(curves, "write_curves", fail)
+    assert main(arguments("verifier", data, base, tmp_path / "out", *quick)) == 0
+    assert "score-local: no curves: no font" in capsys.readouterr().err
+    find_spec = train.find_spec
+    monkeypatch.setattr(train, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
+    assert main(arguments("verifier", data, base, tmp_path / "plain", *quick)) == 0
+    assert "there will be no curves, as matplotlib is not installed" in capsys.readouterr().err
