@@ -64,8 +64,8 @@ def equal_tokens(policy: Sequence[Trace], rungs: Mapping[str, Sequence[Trace]]) 
 
 
 def _compared(spent: Array, shares: Array) -> tuple[float, float]:
-    """(the ladder's accuracy at the policy's tokens, the policy's accuracy above it in points), from the mean tokens and
-    the share of right answers of the policy and, after it, of each rung."""
+    """(the ladder's accuracy at the policy's tokens, the policy's accuracy above it in points), from the mean tokens
+    and the share of right answers of the policy and, after it, of each rung."""
     best = 1 + np.array(_envelope(spent[1:], shares[1:]))
     accuracy = float(np.interp(spent[0], spent[best], shares[best]))
     return accuracy, 100 * (float(shares[0]) - accuracy)
