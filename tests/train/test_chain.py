@@ -38,7 +38,7 @@ from tests.train.examples import examples, write_examples
 
 PROBLEM = Problem(id="new", question=scripted.question(4, 4), answer="8")
 SOLVED = (*prompts.solve_messages(PROBLEM), Message("assistant", scripted.solution(4, 4, 1)))
-SETTINGS = ("optimiser.batch=4", "optimiser.learning_rate=0.05", "adapter.rank=4", "context=4096", "evaluation.items=2")
+SETTINGS = ("optimiser.batch=4", "optimiser.learning_rate=0.05", "adapter.rank=4", "context=4096", "evaluation.items=9")
 
 
 QUICK = {"optimiser.learning_rate": 0.02, "optimiser.epochs": 1, "memory.precision": "float32", "memory.micro_batch": 4}
