@@ -76,8 +76,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     `decided` and `decided_by_cascade` are the numbers of the gate, each row at a threshold that was chosen without it;
     problems without a solution count as not right. `gate` is what each threshold does to all rows, also where one of
-    them was chosen on these. `roc` is (false alarms, hits) by name of
-    what doubts, where it spoke.
+    them was chosen on these. `roc` is (false alarms, hits) by name of what doubts, where it spoke.
     """
 
     fitted_on: str
