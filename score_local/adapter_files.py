@@ -16,6 +16,7 @@ from score_local.errors import ModelError
 from score_local.gguf_check import file_sha256
 from score_local.gguf_file import GGUFHeader, read_header
 from score_local.gguf_types import Tensor
+from score_local.roles import Role
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +30,7 @@ OTHER_BASE = "Was it trained on another base model?"
 class AdapterCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An adapter folder's `adapter.toml`. `base_sha256` is that of the base model's GGUF; `file` of the adapter's."""
 
-    role: Literal["solver", "verifier", "refiner"] | None = None
+    role: Role | None = None
     kind: Literal["lora", "alora"] | None = None
     base: str = ""
     base_sha256: str | None = None

@@ -170,7 +170,7 @@ def _add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from score_local.collect import options
 
-    command = commands.add_parser("collect", help="make training data for solver, verifier and refiner")
+    command = commands.add_parser("collect", help="make training data for adapters")
     command.set_defaults(command="collect:run")
     options.add_arguments(command)
 
@@ -232,7 +232,11 @@ def _add_engine(
     group.add_argument("--threads", type=positive, metavar="N", help="default: the physical cores")
     if adapters:
         group.add_argument(
-            "--adapter", action="append", default=[], metavar="ROLE=PATH", help="a LoRA for solver, verifier or refiner"
+            "--adapter",
+            action="append",
+            default=[],
+            metavar="ROLE=PATH",
+            help="a LoRA for solver, verifier, refiner or programmer",
         )
 
 

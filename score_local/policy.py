@@ -16,6 +16,7 @@ import msgspec
 
 from score_local.engine.protocol import Sampling
 from score_local.errors import PolicyError
+from score_local.roles import Role
 from score_local.trace import Method
 
 if sys.version_info >= (3, 11):
@@ -127,8 +128,8 @@ class Judge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole policy. `method` is what is done with solution, verdict and refinement: SCORE's `refine`, or a vote.
 
-    `adapters` maps a role (solver, verifier, refiner) to a LoRA GGUF or an adapter folder. With `other_base` they may
-    have been made for another file of the same shape, such as another quantisation.
+    `adapters` maps a role (solver, verifier, refiner, programmer) to a LoRA GGUF or an adapter folder. With
+    `other_base` they may have been made for another file of the same shape, such as another quantisation.
     """
 
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -139,10 +140,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refine: Refine = Refine()
     vote: Vote = Vote()
     judge: Judge | None = None
-    adapters: dict[Literal["solver", "verifier", "refiner"], str] = {}
+    adapters: dict[Role, str] = {}
     other_base: bool = False
 
-    def adapter(self, role: Literal["solver", "verifier", "refiner"]) -> str | None:
+    def adapter(self, role: Role) -> str | None:
         """The name under which the engine knows the adapter of a role; None: the base model plays it."""
         return role if role in self.adapters else None
 

@@ -22,6 +22,7 @@ LAYERS = [
     ("score_local.trace", 2),
     ("score_local.prompts", 2),
     ("score_local.answers", 2),
+    ("score_local.roles", 1),
     ("score_local.samples", 1),
     ("score_local.sandbox", 2),
     ("score_local.gguf_types", 1),

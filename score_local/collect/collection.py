@@ -9,6 +9,7 @@ critiques.jsonl     critique   by the model
 judged.jsonl        rules      computed
 corrections.jsonl   prompt     by the model
 accepted.jsonl      prompt     computed
+programs.jsonl      program    by the model, and run
 dataset/            export     what `train` reads
 funnel.json         how many were left after each stage
 """
@@ -27,11 +28,12 @@ from score_local import prompts
 from score_local.append_only import write_error
 from score_local.collect import conversations
 from score_local.collect.line_file import LineFile, read_rows, write_rows
-from score_local.collect.records import Corrected, Correction, Critique, Judged, Labelled, Pair, Row, Sample
+from score_local.collect.records import Corrected, Correction, Critique, Judged, Labelled, Pair, Program, Row, Sample
 from score_local.collect.settings import Settings
 from score_local.errors import RunError
 from score_local.problem import Problem
 from score_local.runs import changes, write_whole
+from score_local.verifiers import program_prompts
 
 MANIFEST, PROBLEMS, FUNNEL, LOCK = "manifest.json", "problems.jsonl", "funnel.json", ".lock"
 R = TypeVar("R", bound=Row)
@@ -52,6 +54,9 @@ CRITIQUES = StageFile("critiques.jsonl", Critique, "critique")
 JUDGED = StageFile("judged.jsonl", Judged, "rules")
 CORRECTIONS = StageFile("corrections.jsonl", Correction, "prompt")
 ACCEPTED = StageFile("accepted.jsonl", Corrected, "prompt")
+PROGRAMS = StageFile("programs.jsonl", Program, "program")
+# Prompts by the manifest's name for them, and the file of the stage that first asks with them.
+FIRST_ASKED = {"asks": CRITIQUES.name, "program_prompts": PROGRAMS.name}
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,12 +71,13 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a collection is made of. `software` is told, not compared. `prompts` are those of run time, `asks` those of
-    `collect/prompts`."""
+    `collect/prompts`, `program_prompts` those of the program verifier."""
 
     version: int = 1
     source: Source
     prompts: str
     asks: str
+    program_prompts: str = ""
     settings: Settings
     software: dict[str, str] = {}
 
@@ -85,6 +91,7 @@ def manifest_of(source: Source, settings: Settings) -> Manifest:
         source=source,
         prompts=prompts.fingerprint(),
         asks=conversations.fingerprint(),
+        program_prompts=program_prompts(),
         settings=settings,
         software={"score-local": score_local.__version__},
     )
@@ -178,7 +185,9 @@ def _check_resumable(folder: Path, manifest: Manifest, resume: bool) -> None:
         where = str(folder / MANIFEST)
         raise RunError(f"cannot be read: {error}", where, "Restore it, or choose another --out") from error
     changed = changes(found, manifest)
-    if changed == ["asks"] and not (folder / CRITIQUES.name).exists():  # nothing was asked with the others yet
+    if changed and not any(
+        (folder / FIRST_ASKED.get(name, MANIFEST)).exists() for name in changed
+    ):  # none was used yet
         return write_whole(folder / MANIFEST, pretty(manifest))
     if changed:
         what = f"this collection was made with another {', '.join(changed)}"

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -17,16 +17,18 @@ from score_local import prompts
 from score_local.append_only import write_error
 from score_local.collect.collection import Collection, Source, pretty
 from score_local.collect.funnel import SPLITS, Funnel, funnel_of
-from score_local.collect.records import Corrected, Example, Judged, Labelled, PairTexts, Sample, Turn
+from score_local.collect.records import Corrected, Example, Judged, Labelled, PairTexts, Program, Sample, Turn
 from score_local.collect.settings import ExportSettings, Settings
-from score_local.collect.stages import solved
+from score_local.collect.stages import program_label, solved
 from score_local.engine.protocol import Message
 from score_local.problem import Problem
+from score_local.roles import ROLES, Role
 from score_local.runs import write_whole
+from score_local.verifiers import program
 
 FOLDER, CARD = "dataset", "dataset.json"
 Split = Literal["train", "dev"]
-ROLES = ("refiner", "verifier", "solver")
+R = TypeVar("R", Labelled, Program)
 
 
 def split_of(problem: str, dev_share: float) -> Split:
@@ -122,6 +124,30 @@ def solver_examples(
     ]
 
 
+def programmer_examples(
+    problems: Mapping[str, Problem], programs: Iterable[Program], settings: ExportSettings
+) -> list[Example]:
+    """Question -> a program that was drawn, came to its end, and computes the gold answer."""
+    good: dict[tuple[str, str], Program] = {}
+    for row in programs:
+        if row.finish == "stop" and program_label(problems[row.problem], row) == "correct":
+            good.setdefault((row.problem, row.text.strip()), row)
+    return [
+        Example(
+            id=row.id,
+            problem=row.problem,
+            role="programmer",
+            messages=turns_of(program.program_messages(problems[row.problem])),
+            prefix=program.PREFIX,
+            target=f"{row.text.removeprefix(program.PREFIX).rstrip()}\n{program.FENCE}",
+            split=split_of(row.problem, settings.dev_share),
+            meta={"value": row.value, "kind": problems[row.problem].kind},
+        )
+        for rank, row in _ranked(sorted(good.values(), key=lambda row: (row.problem, row.index)))
+        if rank < settings.solutions
+    ]
+
+
 class ExportedFile(msgspec.Struct, frozen=True):
     """A file of the dataset, and how many examples it holds."""
 
@@ -146,7 +172,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 def write_dataset(collection: Collection, examples: Iterable[Example], settings: ExportSettings) -> Dataset:
     """Writes a file for each role, then the card that says the files are whole. Raises RunError."""
     folder, manifest = collection.folder / FOLDER, collection.manifest
-    by_role: dict[str, list[Example]] = {role: [] for role in ROLES}
+    by_role: dict[Role, list[Example]] = {role: [] for role in ROLES}
     for example in examples:
         by_role[example.role].append(example)
     try:
@@ -205,7 +231,7 @@ def _balanced(rows: Iterable[Labelled]) -> list[Labelled]:
     return [row for kind in kinds.values() for row in kind if row.id in kept]
 
 
-def _ranked(rows: Iterable[Labelled]) -> list[tuple[int, Labelled]]:
+def _ranked(rows: Iterable[R]) -> list[tuple[int, R]]:
     """Each row with how many of its problem came before it."""
     seen: dict[str, int] = defaultdict(int)
     ranked = []

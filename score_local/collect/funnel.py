@@ -12,7 +12,7 @@ from score_local.collect import collection as files
 from score_local.collect.collection import Collection, StageFile
 from score_local.collect.records import LABELS, Corrected, Judged, Labelled, Reply, Row
 from score_local.collect.rules import CORRECTION_RULES, EVERY_STEP_RULES, FIRST_STEP_RULES
-from score_local.collect.stages import has_gold
+from score_local.collect.stages import has_gold, program_label
 
 SPLITS = ("train", "dev")
 
@@ -20,8 +20,9 @@ SPLITS = ("train", "dev")
 class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     """Counts. A stage that has not been run counts nothing.
 
-    `rules` and `prompt` count what the rule filter and the prompt filter rejected, by reason; `exported` examples by
-    role and split (a verifier's are balanced in train, as sampled in dev); `generated` tokens by stage.
+    `rules` and `prompt` count what the rule filter and the prompt filter rejected, by reason; `programs` are counted by
+    what they computed, as `labels` are; `exported` examples by role and split (a verifier's are balanced in train, as
+    sampled in dev); `generated` tokens by stage.
     """
 
     questions: int
@@ -36,6 +37,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     corrections: int
     prompt: dict[str, int]
     kept: int
+    programs: dict[str, int] = {}
     exported: dict[str, dict[str, int]]
     generated: dict[str, int]
 
@@ -46,6 +48,7 @@ def funnel_of(collection: Collection, exported: dict[str, dict[str, int]]) -> Fu
     samples, labels = _rows(collection, files.SAMPLES), _rows(collection, files.LABELLED)
     critiques, judged = _rows(collection, files.CRITIQUES), _rows(collection, files.JUDGED)
     corrections, accepted = _rows(collection, files.CORRECTIONS), _rows(collection, files.ACCEPTED)
+    programs = _rows(collection, files.PROGRAMS)
     right, wrong = _problems(labels, "correct"), _problems(labels, "incorrect")
     return Funnel(
         questions=len(problems),
@@ -60,11 +63,13 @@ def funnel_of(collection: Collection, exported: dict[str, dict[str, int]]) -> Fu
         corrections=len(corrections),
         prompt=_reasons(accepted, [rule.name for rule in CORRECTION_RULES]),
         kept=sum(row.reason == "" for row in accepted),
+        programs=_ordered(Counter(program_label(collection.problems[row.problem], row) for row in programs), LABELS),
         exported=exported,
         generated={
             "samples": _generated(samples),
             "critiques": _generated(critiques),
             "corrections": _generated(corrections),
+            "programs": _generated(programs),
         },
     )
 
@@ -91,6 +96,9 @@ def _table(funnel: Funnel) -> Iterator[tuple[str, int, int]]:
     yield "corrections of what passed the rules", funnel.corrections, funnel.critiques
     yield from _indented(funnel.prompt, funnel.corrections)
     yield "critiques with a right correction", funnel.kept, funnel.critiques
+    if funnel.programs:
+        yield "programs", sum(funnel.programs.values()), 0
+        yield from _indented(funnel.programs, sum(funnel.programs.values()))
     for role, counts in funnel.exported.items():
         splits = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
         yield f"{role} examples ({splits})", sum(counts.values()), 0

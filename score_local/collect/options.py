@@ -6,9 +6,9 @@ import argparse
 
 from score_local.flags import natural, positive
 
-STAGES = ("sample", "label", "pair", "critique", "rules", "prompt", "export")
+STAGES = ("sample", "label", "pair", "critique", "rules", "prompt", "program", "export")
 ENGINES = ("llama", "transformers", "openai")
-DESCRIPTION = """Makes training data for solver, verifier and refiner from questions with gold answers (SCORE, stage 1):
+DESCRIPTION = """Makes training data for adapters from questions with gold answers (SCORE, stage 1, and programs):
 
   sample    --samples solutions a question
   label     each compared with the gold answer
@@ -16,6 +16,7 @@ DESCRIPTION = """Makes training data for solver, verifier and refiner from quest
   critique  the model says what is wrong, with the right solution as the hint
   rules     critiques that break a rule are rejected
   prompt    the model solves the question again with the critique and without the hint: is it right now?
+  program   --programs Python programs a question, each run in the sandbox
   export    examples in DIR/dataset, which `score-local train` reads
 
 Each stage writes its file in DIR; whatever interrupts it, the same command with --resume goes on. A funnel on stdout
@@ -24,7 +25,8 @@ EXAMPLES = """examples:
   score-local collect train.jsonl --model qwen2.5-coder-0.5b --out runs/collect --samples 4 --limit 60
   score-local collect train.jsonl --engine transformers --model Qwen/Qwen2.5-1.5B-Instruct --precision nf4 --out big
   score-local collect train.jsonl --engine openai --url http://127.0.0.1:8080/v1 --model served --out served
-  score-local collect train.jsonl --model qwen2.5-coder-0.5b --out runs/collect --resume --stage export"""
+  score-local collect train.jsonl --model qwen2.5-coder-0.5b --out runs/collect --resume --stage export
+  score-local collect train.jsonl --model qwen2.5-coder-0.5b --out runs/programs --programs 4 --stage program"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -43,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--samples", type=positive, metavar="N", help="solutions a question (10)")
     group.add_argument("--pairs", type=positive, metavar="N", help="pairs of a wrong and a right one a question (4)")
+    group.add_argument("--programs", type=natural, metavar="N", help="Python programs a question (0)")
     group.add_argument(
         "--feedback-on",
         choices=["first", "every"],
@@ -52,7 +55,9 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--max-tokens", type=positive, metavar="T", help="longest sample (512)")
     group.add_argument("--seed", type=natural, metavar="N", help="seed of all sampling (0)")
     group.add_argument("--dev-share", type=float, metavar="P", help="share of the questions in the dev split (0.1)")
-    group.add_argument("--solutions", type=positive, metavar="N", help="examples for the solver a question (4)")
+    group.add_argument(
+        "--solutions", type=positive, metavar="N", help="examples for solver and programmer a question (4)"
+    )
 
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:

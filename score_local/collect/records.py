@@ -11,6 +11,7 @@ import msgspec
 
 from score_local.engine.protocol import Usage
 from score_local.problem import Problem
+from score_local.roles import Role as AdapterRole
 
 Label = Literal["correct", "incorrect", "unknown", "failed"]
 LABELS: tuple[Label, ...] = ("correct", "incorrect", "unknown", "failed")
@@ -39,6 +40,14 @@ class Sample(Reply, frozen=True, kw_only=True):
     index: int
     seed: int
     text: str = ""
+
+
+class Program(Sample, frozen=True, kw_only=True):
+    """A program that is to compute the answer of a problem: as a sample is drawn, then run. `outcome` is the sandbox's;
+    `value` what it returned, as text."""
+
+    outcome: str = ""
+    value: str | None = None
 
 
 class Critique(Reply, frozen=True, kw_only=True):
@@ -110,11 +119,13 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Example(Row, frozen=True, kw_only=True):
-    """A training example: the conversation of run time, and what the assistant is to reply."""
+    """A training example: the conversation of run time, and what the assistant is to reply. `prefix` is what its reply
+    is given to begin with; `target` goes on from there."""
 
     problem: str
-    role: Literal["solver", "verifier", "refiner"]
+    role: AdapterRole
     messages: tuple[Turn, ...]
+    prefix: str = ""
     target: str
     split: Literal["train", "dev"]
     meta: dict[str, bool | int | str | None] = {}

@@ -18,13 +18,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is generated. A collection is resumed only with the settings it was begun with.
 
     `samples` solutions a question, `pairs` of a wrong and a right one at most; `critique` is for the feedback on one
-    step. The defaults are SCORE's: it samples at 0.7, and writes critiques and corrections greedily. But SCORE has the
-    model judge every step; `feedback_on` "first" names the first wrong step to it, which small models need.
+    step; `programs` a question, drawn like samples, are what a programmer learns from. The defaults are SCORE's: it
+    samples at 0.7, and writes critiques and corrections greedily. But SCORE has the model judge every step;
+    `feedback_on` "first" names the first wrong step to it, which small models need.
     """
 
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     samples: Positive = 10
     pairs: Positive = 4
+    programs: Annotated[int, msgspec.Meta(ge=0)] = 0
     feedback_on: Literal["first", "every"] = "first"
     sampling: Tokens = Tokens(temperature=0.7)
     critique: Tokens = Tokens(max_tokens=192)
@@ -34,14 +36,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is exported of what was collected; may change from one export to the next.
 
-    `dev_share` of the problems are the dev split; `solutions` a question at most become examples for the solver.
+    `dev_share` of the problems are the dev split; `solutions` a question at most become examples for the solver,
+    and as many programs for the programmer.
     """
 
     dev_share: Probability = 0.1
     solutions: Positive = 4
 
 
-FLAGS = {name: name for name in ("seed", "samples", "pairs", "feedback_on")}
+FLAGS = {name: name for name in ("seed", "samples", "pairs", "programs", "feedback_on")}
 EXPORT_FLAGS = {"dev_share": "dev_share", "solutions": "solutions"}
 
 

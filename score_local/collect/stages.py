@@ -1,7 +1,9 @@
-"""The stages of a collection, in their order. Three ask the model: they give a loop for each reply that is missing.
+"""The stages of a collection, in their order. Four ask the model: they give a loop for each reply that is missing.
 The others compute their file from those before it, the same each time.
 
-    sample -> label -> pair -> critique -> rules -> prompt (asks, then judges) -> export
+    sample -> label -> pair -> critique -> rules -> prompt (asks, then judges) -> program -> export
+
+`program` hangs on nothing before it, and nothing but export on it.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from score_local import answers, prompts
 from score_local.collect import conversations, first_step, rules
@@ -23,20 +25,23 @@ from score_local.collect.records import (
     Labelled,
     Pair,
     PairTexts,
+    Program,
     Reply,
     Sample,
 )
 from score_local.collect.settings import Settings
 from score_local.collect.solutions import steps_of
 from score_local.engine.protocol import Generate, Message, Usage
-from score_local.engine.steps import Steps, generate
+from score_local.engine.steps import Steps, ask_all, generate
 from score_local.errors import EngineError
 from score_local.problem import Problem
 from score_local.prompts import Conversation
+from score_local.sandbox.protocol import Ran, RunProgram
+from score_local.verifiers import program
 from score_local.verifiers.draws import seed_of
 
-StageName = Literal["sample", "label", "pair", "critique", "rules", "prompt", "export"]
-STAGES: tuple[StageName, ...] = ("sample", "label", "pair", "critique", "rules", "prompt", "export")
+StageName = Literal["sample", "label", "pair", "critique", "rules", "prompt", "program", "export"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
 R = TypeVar("R", bound=Reply)
 Loops = Iterable[tuple[str, Steps[R]]]
 
@@ -278,3 +283,43 @@ def judge_corrections(
         for row in judged
         if row.reason == "" and row.id in texts and row.id in corrections
     ]
+
+
+# -- program ------------------------------------------------------------------------------------------------------
+
+
+def program_loops(problems: Iterable[Problem], settings: Settings, done: Mapping[str, Program]) -> Loops[Program]:
+    """A loop for each program that is missing or failed, of the problems whose answer can be computed."""
+    for problem in problems:
+        if has_gold(problem) and program.computable(problem):
+            for index in range(settings.programs):
+                if is_missing(done.get(key := sample_id(problem, index))):
+                    yield key, _program(problem, index, settings)
+
+
+def _program(problem: Problem, index: int, settings: Settings) -> Steps[Program]:
+    """All are drawn: at run time most are."""
+    key, seed = sample_id(problem, index), seed_of(settings.seed, problem.id, index)
+    asked = program.program_request(problem, settings.sampling.sampling(seed), None, "sample")
+    try:
+        reply = yield from generate(asked)
+    except EngineError as error:
+        return Program(id=key, problem=problem.id, index=index, seed=seed, error=str(error))
+    (ran,) = yield from ask_all([RunProgram(program.source_of(reply.text))])
+    assert isinstance(ran, Ran), "that is what was asked for"
+    return Program(
+        id=key,
+        problem=problem.id,
+        index=index,
+        seed=seed,
+        text=reply.text,
+        finish=reply.finish,
+        usage=reply.usage,
+        outcome=ran.outcome,
+        value=ran.value,
+    )
+
+
+def program_label(problem: Problem, row: Program) -> Label:
+    """As a sample's: a program that ran to no answer is unknown."""
+    return "failed" if row.error else _label(problem, program.stated_answer(row.value, problem))

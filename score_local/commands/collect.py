@@ -1,4 +1,4 @@
-"""`score-local collect`: questions with gold answers in, training data for solver, verifier and refiner out."""
+"""`score-local collect`: questions with gold answers in, training data for adapters out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TypeVar
 from score_local.collect import collection as files
 from score_local.collect import export, funnel, stages
 from score_local.collect.collection import Collection, StageFile, manifest_of, open_collection
-from score_local.collect.records import PairTexts, Reply
+from score_local.collect.records import Example, PairTexts, Reply
 from score_local.collect.settings import ExportSettings, export_settings_of, settings_of
 from score_local.collect.stages import Loops, StageName
 from score_local.commands import collect_engine
@@ -22,8 +22,10 @@ from score_local.commands.interrupts import interrupts
 from score_local.commands.progress import PLAIN_INTERVAL
 from score_local.engine.protocol import Engine
 from score_local.errors import InputError, RunError
+from score_local.helpers import NO_HELPERS, Helpers
 from score_local.problem import Problem
 from score_local.problem_files import read_problems
+from score_local.sandbox.pool import Sandbox
 from score_local.schedule import Scheduler
 
 R = TypeVar("R", bound=Reply)
@@ -78,6 +80,7 @@ class Work:
             "critique": self.run_critique,
             "rules": self.run_rules,
             "prompt": self.run_prompt,
+            "program": self.run_program,
             "export": self.run_export,
         }
         return all(stage[name]() for name in names)
@@ -123,32 +126,50 @@ class Work:
         self.collection.write(files.ACCEPTED, accepted)
         return True
 
+    def run_program(self) -> bool:
+        problems, settings = self.collection.problems.values(), self.collection.manifest.settings
+        if not settings.programs:
+            return True
+        with closing(Helpers(sandbox=Sandbox())) as helpers:
+            return self._ask(files.PROGRAMS, lambda done: stages.program_loops(problems, settings, done), helpers)
+
     def run_export(self) -> bool:
+        """Of solutions and of programs, or of programs alone."""
+        examples, programs = list[Example](), self.collection.has(files.PROGRAMS)
+        if self.collection.has(files.SAMPLES) or not programs:
+            examples += self._of_solutions()
+        if programs:
+            rows = self.collection.read(files.PROGRAMS).values()
+            examples += export.programmer_examples(self.collection.problems, rows, self.export_settings)
+        export.write_dataset(self.collection, examples, self.export_settings)
+        return True
+
+    def _of_solutions(self) -> list[Example]:
         problems, settings, texts = self.collection.problems, self.export_settings, self._texts()
         samples, labels = self.collection.read(files.SAMPLES), self.collection.read(files.LABELLED).values()
         judged, accepted = self.collection.read(files.JUDGED), self.collection.read(files.ACCEPTED)
         wrong_steps = stages.wrong_steps(texts, judged.values())
-        examples = [
+        return [
             *export.refiner_examples(texts, judged, accepted.values(), settings),
             *export.verifier_examples(problems, samples, labels, wrong_steps, settings),
             *export.solver_examples(problems, samples, labels, settings),
         ]
-        export.write_dataset(self.collection, examples, settings)
-        return True
 
     def _texts(self) -> dict[str, PairTexts]:
         pairs, labels = self.collection.read(files.PAIRS), self.collection.read(files.LABELLED)
         samples = self.collection.read(files.SAMPLES)
         return stages.texts_of(pairs.values(), self.collection.problems, samples, labels)
 
-    def _ask(self, file: StageFile[R], loops: Callable[[Mapping[str, R]], Loops[R]]) -> bool:
+    def _ask(
+        self, file: StageFile[R], loops: Callable[[Mapping[str, R]], Loops[R]], helpers: Helpers = NO_HELPERS
+    ) -> bool:
         """Runs the loops of what is missing, and appends each reply as it ends. False: the user interrupted."""
         with self.collection.continued(file) as lines:
             todo = list(loops(lines.rows))
             if not todo:
                 return True
             self.engine = self.engine or self.open_engine()
-            scheduler: Scheduler[R] = Scheduler(self.engine)
+            scheduler: Scheduler[R] = Scheduler(self.engine, helpers=helpers)
             ticker = Ticker(file.stage, len(todo))
             with interrupts(scheduler.stop, scheduler.abort) as seen, closing(ticker):
                 for _, reply in scheduler.run(todo):

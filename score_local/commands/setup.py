@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from score_local import catalog, prompts
+from score_local import catalog
 from score_local.adapter_files import AdapterInfo, check_role
 from score_local.engine.judge import GuardedEngine
 from score_local.engine.protocol import Engine
@@ -18,8 +18,10 @@ from score_local.errors import ModelError, PolicyError
 from score_local.evaluate.calibration_file import differences, origin_of, read_calibration
 from score_local.helpers import Helpers
 from score_local.policy import Judge, Policy, load_policy
+from score_local.roles import Role
 from score_local.runs import Manifest, manifest_of
 from score_local.sandbox.pool import Sandbox
+from score_local.verifiers import prompts_of
 from score_local.verifiers.calibration import Calibration, Temperature, Trust
 from score_local.verifiers.combine import check_verifiers
 
@@ -87,19 +89,19 @@ def setting_for(policy: Policy, model: Path, context: int, sha256: str | None = 
     found = adapters_of(policy, model)
     trust = trust_of(policy, found)
     policy = trusting(policy, trust)
-    adapters = {role: adapter.file for role, adapter in found.items()}
+    adapters = {str(role): adapter.file for role, adapter in found.items()}
     manifest = manifest_of(model, adapters, policy, context, sha256)
     if trust.combined:
         _tell_differences(trust.combined, manifest)
     return Setting(policy, model, adapters, trust, manifest)
 
 
-def adapters_of(policy: Policy, model: Path) -> dict[str, AdapterInfo]:
+def adapters_of(policy: Policy, model: Path) -> dict[Role, AdapterInfo]:
     """The adapters by role, each checked against its role and the model. Raises ModelError."""
     if not policy.adapters:
         return {}
     header = catalog.read_header(model)
-    found = {str(role): catalog.read_adapter(Path(path)) for role, path in policy.adapters.items()}
+    found = {role: catalog.read_adapter(Path(path)) for role, path in policy.adapters.items()}
     for role, adapter in found.items():
         check_role(adapter, role)
         catalog.check_adapter_fits(adapter, header, accept_other_base=policy.other_base)
@@ -107,8 +109,8 @@ def adapters_of(policy: Policy, model: Path) -> dict[str, AdapterInfo]:
     return found
 
 
-def _tell_other_prompts(adapter: AdapterInfo, role: str) -> None:
-    if adapter.card.prompts in (None, prompts.fingerprint()):
+def _tell_other_prompts(adapter: AdapterInfo, role: Role) -> None:
+    if adapter.card.prompts in (None, prompts_of(role)):
         return
     lost = "what starts it may not stand in these, and then it does nothing" if adapter.kind == "alora" else ""
     off = "its calibration may be off" if adapter.card.calibration else ""
@@ -117,7 +119,7 @@ def _tell_other_prompts(adapter: AdapterInfo, role: str) -> None:
     print(f"score-local: {told}", file=sys.stderr)
 
 
-def trust_of(policy: Policy, adapters: Mapping[str, AdapterInfo]) -> Trust:
+def trust_of(policy: Policy, adapters: Mapping[Role, AdapterInfo]) -> Trust:
     """What was learned about the policy's verifiers. Raises PolicyError or ModelError."""
     verifier, scale = adapters.get("verifier"), Temperature()
     if verifier:

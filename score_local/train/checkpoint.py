@@ -26,9 +26,10 @@ from torch import Tensor
 from score_local.adapter_files import CARD, AdapterCard
 from score_local.append_only import AppendOnly, whole_lines, write_error
 from score_local.errors import RunError
+from score_local.roles import Role
 from score_local.runs import changes, write_whole
 from score_local.toml_text import toml_text
-from score_local.train.recipe import Recipe, Role
+from score_local.train.recipe import Recipe
 from score_local.train.tasks import Quality
 from score_local.train.training import Event, Started, State, Stepped
 

@@ -14,7 +14,7 @@ from score_local.collect.export import CARD, FOLDER, Dataset
 from score_local.collect.rationales import solver_example, worked_in
 from score_local.collect.records import Example, Turn
 from score_local.errors import InputError
-from score_local.train.recipe import Role
+from score_local.roles import TO_THE_QUESTION, Role
 
 Key = tuple[str, tuple[Turn, ...], str]
 EXPORT = "Export it: score-local collect ... --stage export"
@@ -86,7 +86,7 @@ def _require_apart(train: Sequence[Example], dev: Sequence[Example], where: str)
 
 def _asked(row: Example) -> tuple[Turn, ...]:
     """The conversation up to the question."""
-    return row.messages if row.role == "solver" else row.messages[:-2]
+    return row.messages if row.role in TO_THE_QUESTION else row.messages[:-2]
 
 
 def _file_of(path: Path, role: Role) -> Path:

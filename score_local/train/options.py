@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from score_local.flags import natural, positive
-
-ROLES = ("refiner", "verifier", "solver")
+from score_local.roles import ROLES
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -14,13 +14,13 @@ import msgspec
 
 from score_local.errors import PolicyError
 from score_local.policy import Positive, Probability, refusal
+from score_local.roles import Role
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Role = Literal["solver", "verifier", "refiner"]
 Start = Literal["turn", "reply"]
 Rate = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]  # bounded, as all numbers: JSON has no infinity
 Decay = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]

@@ -3,8 +3,8 @@ the model's own chat template, and every turn's text tokenised alike.
 
 A sample is laid out as
 
-    | worked examples, question, solution | the verify or refine turn | target, end of turn |
-    0                                   begin                      target              len(tokens)
+    | worked examples, question, solution | the verify or refine turn, prefix | target, end of turn |
+    0                                   begin                              target              len(tokens)
 
 The loss is on what stands from `target` on. With an activated LoRA everything before `begin` is the base model's;
 `begin` may also be the opening of the reply, some tokens before `target`.
@@ -21,6 +21,7 @@ from score_local.engine.chat import ChatTemplate
 from score_local.engine.protocol import Message, Role
 from score_local.engine.transformers_text import FolderText
 from score_local.errors import EngineError, InputError
+from score_local.roles import TO_THE_QUESTION
 from score_local.train.recipe import Start
 
 INVOCATION_WORDS = 4  # tokens of the turn's text that tell it from a question
@@ -66,8 +67,9 @@ class Encoder:
         messages = _messages(example)
         before, _, _ = self._render(example, messages).rpartition(messages[-1].content.strip())
         text = _after(tokens, self._text.tokenize(before, True))
-        # A solver's turn begins like every question: it has none of the text's tokens.
-        return tokens[self._last_control(tokens, text) : text + (0 if example.role == "solver" else INVOCATION_WORDS)]
+        # A question's turn begins like every other question: it has none of the text's tokens.
+        words = 0 if example.role in TO_THE_QUESTION else INVOCATION_WORDS
+        return tokens[self._last_control(tokens, text) : text + words]
 
     def _last_control(self, tokens: Sequence[int], end: int) -> int:
         """Where the last control token before `end` stands."""
@@ -89,7 +91,7 @@ class Encoder:
         return self._text.ends_turn(token)
 
     def _sample(self, example: Example, invocation: tuple[int, ...]) -> Sample:
-        prompt, target = self._prompt(example), self.ids(example.target)
+        prompt, target = [*self._prompt(example), *self.ids(example.prefix)], self.ids(example.target)
         if not target:
             what = "its target is empty, so there is nothing to learn"
             raise InputError(what, f"example {example.id}", "Export again")
@@ -110,7 +112,7 @@ class Encoder:
 
     def _end_of_turn(self, example: Example) -> int:
         """The token that the template puts behind a reply."""
-        said = (*_messages(example), Message("assistant", example.target))
+        said = (*_messages(example), Message("assistant", example.prefix + example.target))
         _, found, rest = self._render(example, said).rpartition(example.target.strip())
         tokens = self._text.tokenize(rest, True)
         if not found or not tokens or not self._text.ends_turn(tokens[0]):

@@ -15,6 +15,7 @@ from score_local.adapter_files import AdapterCard
 from score_local.collect.records import Example
 from score_local.engine.transformers_text import FolderText
 from score_local.errors import InputError
+from score_local.roles import Role
 from score_local.train.base import Base
 from score_local.train.calibration import calibrate
 from score_local.train.checkpoint import Folder, Manifest, require_same, require_same_computing
@@ -22,10 +23,11 @@ from score_local.train.data import TrainingData, some_of
 from score_local.train.memory import micro_batch_of
 from score_local.train.network import Network, Precision, faster_precision
 from score_local.train.prefixes import Prefixes
-from score_local.train.recipe import Memory, Recipe, Role
+from score_local.train.recipe import Memory, Recipe
 from score_local.train.samples import Encoder, Sample
 from score_local.train.tasks import Task, VerifierTask, is_incorrect, task_of
 from score_local.train.training import Evaluated, Event, Training
+from score_local.verifiers import prompts_of
 
 PACKAGES = ("torch", "transformers", "peft")
 Tell = Callable[[Event, int], None]
@@ -56,7 +58,7 @@ class Job:
             base_sha256=self.base.sha256 or self.base.weights_sha256,
             data=self.data.names,
             data_sha256=self.data.sha256,
-            prompts=prompts.fingerprint(),
+            prompts=prompts_of(self.role),
             recipe=self.recipe,
             software={name: metadata.version(name) for name in PACKAGES} | {"score-local": score_local.__version__},
         )
@@ -186,7 +188,7 @@ def _card(job: Job, training: Training, network: Network, prefixes: Prefixes) ->
         kind=job.recipe.adapter.kind,
         base=job.base.name,
         base_sha256=job.base.sha256,
-        prompts=prompts.fingerprint(),
+        prompts=prompts_of(job.role),
         calibration=calibration,
         data={"from": job.data.names, "sha256": job.data.sha256, "train": len(job.train), "dev": len(job.dev)},
         metrics=measured | {f"base_{task.name}": state.base.metric, "base_loss": state.base.loss},

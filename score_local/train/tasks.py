@@ -3,6 +3,7 @@
     verifier   AUROC of P(incorrect), read from the two verdict words as `verifiers/self_.py` reads it
     refiner    share of wrong solutions whose correction is right
     solver     share of questions whose solution is right
+    programmer share of questions whose program computes the right answer
 
 An answer is right where it equals that of the example's target, which was right when it was collected.
 """
@@ -10,6 +11,7 @@ An answer is right where it equals that of the example's target, which was right
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import NamedTuple, Protocol, get_args
 
 from torch import Tensor
@@ -17,13 +19,15 @@ from torch.nn import functional
 
 from score_local import answers, prompts
 from score_local.evaluate.metrics import auroc
-from score_local.problem import AnswerKind
+from score_local.problem import AnswerKind, Problem
+from score_local.roles import Role
+from score_local.sandbox.pool import Sandbox
 from score_local.train.batches import batch_of, micro_batches, target_tokens, wanted_states
 from score_local.train.decoding import greedy
 from score_local.train.network import Network
 from score_local.train.prefixes import Prefixes
-from score_local.train.recipe import Role
 from score_local.train.samples import Encoder, Sample
+from score_local.verifiers import program
 
 
 class Quality(NamedTuple):
@@ -47,7 +51,9 @@ class Task(Protocol):
 
 
 def task_of(role: Role, encoder: Encoder, rows: int, max_tokens: int) -> Task:
-    return VerifierTask(encoder, rows) if role == "verifier" else WritingTask(encoder, rows, max_tokens)
+    if role == "verifier":
+        return VerifierTask(encoder, rows)
+    return (ProgrammerTask if role == "programmer" else WritingTask)(encoder, rows, max_tokens)
 
 
 class VerifierTask:
@@ -109,9 +115,11 @@ class WritingTask:
         right = 0
         for some in micro_batches(samples, self._rows):
             replies = greedy(network, prefixes, some, self._most, self._encoder.ends_turn)
-            texts = (self._encoder.text(reply) for reply in replies)
-            right += sum(is_right(text, sample) for text, sample in zip(texts, some, strict=True))
+            right += sum(self._right([self._encoder.text(reply) for reply in replies], some))
         return Quality(right / len(samples), self._loss(network, prefixes, samples), len(samples))
+
+    def _right(self, replies: Sequence[str], samples: Sequence[Sample]) -> list[bool]:
+        return [is_right(reply, sample) for reply, sample in zip(replies, samples, strict=True)]
 
     def _loss(self, network: Network, prefixes: Prefixes, samples: Sequence[Sample]) -> float:
         """Cross-entropy in nats a target token."""
@@ -121,6 +129,23 @@ class WritingTask:
                 batch = batch_of(some, prefixes, network.device)
                 total += network.loss(wanted_states(network, batch), batch.labels)
         return total / target_tokens(samples)
+
+
+class ProgrammerTask(WritingTask):
+    """Programs are run, as at run time: in the sandbox."""
+
+    def _right(self, replies: Sequence[str], samples: Sequence[Sample]) -> list[bool]:
+        with closing(Sandbox()) as sandbox:
+            return [computes(reply, sample, sandbox) for reply, sample in zip(replies, samples, strict=True)]
+
+
+def computes(reply: str, sample: Sample, sandbox: Sandbox) -> bool:
+    """Whether a program ends with the value of the sample's; of a choice, with the same number."""
+    meta = sample.example.meta
+    asked = Problem("", "", kind="expression" if meta.get("kind") == "expression" else "number")
+    values = sandbox.run(program.source_of(sample.example.prefix + reply)).value, str(meta.get("value"))
+    found, wanted = (program.stated_answer(value, asked) for value in values)
+    return answers.is_right(found, wanted, asked.kind) is True
 
 
 def is_right(reply: str, sample: Sample) -> bool:

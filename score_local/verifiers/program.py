@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from importlib import resources
@@ -20,7 +21,7 @@ import msgspec
 from score_local import answers
 from score_local.answers.number import spell
 from score_local.answers.rounded import SIGNIFICANT
-from score_local.engine.protocol import Completion, Generate, Message, Sampling, Usage
+from score_local.engine.protocol import Completion, Generate, Message, Phase, Sampling, Usage
 from score_local.engine.steps import Steps, ask_all, generate_all
 from score_local.problem import CHOICE_LETTERS, Problem
 from score_local.prompts import Conversation
@@ -54,7 +55,7 @@ def program_verifier(case: Case) -> Steps[Signal]:
     numbers.
     """
     problem, answer = case.problem, case.attempt.answer
-    if not _computable(problem):
+    if not computable(problem):
         return Signal("program", None, "a choice between texts cannot be computed")
     if answer is None:
         return Signal("program", None, "the solution holds no answer")
@@ -71,10 +72,16 @@ def program_messages(problem: Problem) -> Conversation:
     return (*_beginning(), Message("user", problem.question.strip()))
 
 
+def program_request(problem: Problem, sampling: Sampling, adapter: str | None, phase: Phase = "verify") -> Generate:
+    """Asks for a program that is as long as programs may be, and ends with its fence."""
+    sampling = replace(sampling, max_tokens=MAX_TOKENS, stop=(FENCE,))
+    return Generate(program_messages(problem), adapter=adapter, phase=phase, sampling=sampling, prefix=PREFIX)
+
+
 def stated_answers(case: Case, count: int | None = None) -> list[str]:
     """The answers of those of the first `count` programs (None: of all) that were written and ran to one."""
     values = [ran.value for ran in case.shared.programs[:count]]
-    return [stated for value in values if (stated := _stated(value, case.problem)) is not None]
+    return [stated for value in values if (stated := stated_answer(value, case.problem)) is not None]
 
 
 def program_hint(case: Case) -> str:
@@ -95,24 +102,10 @@ def source_of(reply: str) -> str:
 
 
 def _request(case: Case, sample: int) -> Generate:
-    """The first program is greedy. The base model writes it: the adapters were trained on words."""
-    seed = seed_of(case.policy.seed, case.problem.id, sample)
-    drawn = case.policy.verify.sampling.sampling(seed)
-    return Generate(
-        program_messages(case.problem),
-        phase="verify",
-        sampling=Sampling(
-            temperature=drawn.temperature if sample else 0.0,
-            top_k=drawn.top_k,
-            top_p=drawn.top_p,
-            min_p=drawn.min_p,
-            max_tokens=MAX_TOKENS,
-            seed=seed,
-            stop=(FENCE,),
-            loop_window=drawn.loop_window,
-        ),
-        prefix=PREFIX,
-    )
+    """The first program is greedy."""
+    drawn = case.policy.verify.sampling.sampling(seed_of(case.policy.seed, case.problem.id, sample))
+    sampling = drawn if sample else replace(drawn, temperature=0.0)
+    return program_request(case.problem, sampling, case.policy.adapter("programmer"))
 
 
 def _write(case: Case, count: int) -> Steps[Usage]:
@@ -154,7 +147,7 @@ def _why_none(ran: Sequence[Ran]) -> str:
     return f"no program ran: {(failed or values)[0]}"
 
 
-def _computable(problem: Problem) -> bool:
+def computable(problem: Problem) -> bool:
     """Whether a program can compute the answer; of choices, only where each is a number of its own."""
     if problem.kind != "choice":
         return True
@@ -162,7 +155,7 @@ def _computable(problem: Problem) -> bool:
     return None not in values and len(set(values)) == len(values) > 0
 
 
-def _stated(value: str | None, problem: Problem) -> str | None:
+def stated_answer(value: str | None, problem: Problem) -> str | None:
     """A program's value as an answer: a number without its noise, the letter of a choice; None where it is none."""
     if value is None:
         return None

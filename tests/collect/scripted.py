@@ -17,6 +17,7 @@ from score_local.engine.protocol import Generate, Request
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import EngineError, UserError
 from score_local.verifiers.draws import seed_of
+from score_local.verifiers.program import PREFIX
 
 SAMPLES = 4
 FAILS, SILENT = "fails", "gives no answer"
@@ -38,6 +39,12 @@ def solution(a: int, b: int, off: int | str) -> str | EngineError:
     return f"Step 1: Adding gives {a} + {b} = {a + b + int(off)}.\n\\boxed{{{a + b + int(off)}}}"
 
 
+def program(a: int, b: int, off: int | str) -> str | EngineError:
+    if off == FAILS:
+        return EngineError("broken")
+    return f"{PREFIX}    return {a} + {b} + {'unknown' if off == SILENT else off}\n"
+
+
 def script(request: Request) -> str | EngineError:
     """Samples by `PLANS`; sees what is wrong unless it is off by two; corrects what it is told."""
     assert isinstance(request, Generate)
@@ -45,7 +52,8 @@ def script(request: Request) -> str | EngineError:
     if request.phase == "sample":
         a, b = _summands(last)
         indices = {seed_of(0, key, i): i for key in (str(a), f"q{a}") for i in range(SAMPLES)}
-        return solution(a, b, PLANS.get(a, MIXED)[indices[request.sampling.seed]])
+        off = PLANS.get(a, MIXED)[indices[request.sampling.seed]]
+        return program(a, b, off) if request.prefix else solution(a, b, off)
     if "Solve the problem again" in last:
         return f"{solution(*_summands(request.messages[-3].content), 0)}"
     a, b = _summands(last.splitlines()[-2])

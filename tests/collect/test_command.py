@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from score_local import prompts
-from score_local.collect import conversations
+from score_local.collect import collection, conversations
 from score_local.collect.collection import Source
 from score_local.collect.records import Example
 from score_local.commands import collect, collect_engine
@@ -20,6 +20,7 @@ from score_local.engine.protocol import Generate, Message, Request
 from score_local.engine.scripted import Script, ScriptedEngine
 from score_local.errors import EngineError, InputError, PolicyError, RunError, TooLong
 from score_local.problem import Problem
+from score_local.verifiers.program import PREFIX
 from tests.collect import scripted
 from tests.collect.scripted import options, question
 
@@ -100,10 +101,12 @@ def test_the_funnel_counts_everything(engines: Engines, capsys: pytest.CaptureFi
             "refiner": {"train": 1, "dev": 0},
             "verifier": {"train": 4, "dev": 0},
             "solver": {"train": 2, "dev": 0},
+            "programmer": {"train": 0, "dev": 0},
         },
+        "programs": {},
         "generated": funnel()["generated"],
     }
-    assert all(count > 0 for count in funnel()["generated"].values())
+    assert all(count > 0 for stage, count in funnel()["generated"].items() if stage != "programs")
     told = capsys.readouterr()
     assert "1 questions without a gold answer are left out: open" in told.err
     table = {line[:44].strip(): line[44:].split() for line in told.out.splitlines()}
@@ -220,7 +223,7 @@ def test_export_twice_gives_the_same_bytes(engines: Engines) -> None:
     before = {path.name: path.read_bytes() for path in Path("run/dataset").iterdir()}
     run(*COLLECT, "--resume", "--stage", "export")
     assert {path.name: path.read_bytes() for path in Path("run/dataset").iterdir()} == before
-    assert sorted(before) == ["dataset.json", "refiner.jsonl", "solver.jsonl", "verifier.jsonl"]
+    assert sorted(before) == ["dataset.json", "programmer.jsonl", "refiner.jsonl", "solver.jsonl", "verifier.jsonl"]
 
 
 def test_questions_may_be_added(engines: Engines) -> None:
@@ -258,6 +261,47 @@ def test_a_changed_manifest_is_refused(engines: Engines, monkeypatch: pytest.Mon
     with pytest.raises(RunError, match=f"made with another {named}"):
         run(*COLLECT, "--resume", *flags)
     assert len(engines) == opened
+
+
+PROGRAMS = ("questions.jsonl", "--out", "run", "--programs", "4", "--dev-share", "0", "--resume")
+
+
+def test_programs_need_no_solutions(engines: Engines, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*PROGRAMS, "--stage", "program") == 1, "one failed"
+    assert funnel()["programs"] == {"correct": 5, "incorrect": 5, "unknown": 1, "failed": 1}
+    asked = len(engines.requests)
+    assert {request.adapter for request in engines.requests} == {None}
+    assert {request.sampling.temperature for request in engines.requests} == {0.7}, "as samples are drawn"
+
+    engines.script = lambda request: f"{PREFIX}    return 9 + 1\n"
+    assert run(*PROGRAMS, "--stage", "program") == 0 and len(engines.requests) == asked + 1, "the one that had failed"
+    assert run(*PROGRAMS, "--stage", "export") == 0
+    found = examples("programmer")
+    assert [(e.id, e.target, e.meta["value"]) for e in found] == [
+        ("q2/0", "    return 2 + 2 + 0\n```", "4"),
+        ("q3/0", "    return 3 + 3 + 0\n```", "6"),
+        ("q9/2", "    return 9 + 1\n```", "10"),
+    ], "right ones, each text once"
+    assert all(e.prefix == PREFIX and e.messages[-1].content.startswith("What is") for e in found)
+    assert "programmer examples (3 train, 0 dev)" in capsys.readouterr().out
+
+
+def test_programs_are_a_stage_of_all(engines: Engines) -> None:
+    assert run(*COLLECT, "--programs", "2") == 1
+    assert funnel()["programs"] == {"correct": 3, "incorrect": 3}
+    assert funnel()["exported"]["programmer"] == {"train": 2, "dev": 0} and funnel()["exported"]["refiner"]["train"]
+
+
+def test_other_words_for_the_programmer_are_taken_until_it_was_asked(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (*COLLECT, "--programs", "1", "--resume")
+    run(*flags, "--stage", "sample")
+    monkeypatch.setattr(collection, "program_prompts", lambda: "other")
+    run(*flags, "--stage", "program")
+    monkeypatch.setattr(collection, "program_prompts", lambda: "yet another")
+    with pytest.raises(RunError, match="made with another program_prompts"):
+        run(*flags, "--stage", "program")
 
 
 def test_other_words_for_the_critic_are_taken_until_it_was_asked(

@@ -11,7 +11,8 @@ from score_local import prompts
 from score_local.collect.records import Example, Turn
 from score_local.engine.protocol import Message
 from score_local.problem import Problem
-from score_local.train.recipe import Role
+from score_local.roles import Role
+from score_local.verifiers import program
 
 RIGHT = "Step 1: Tom picks {a} + 1 = {b} apples.\n\\boxed{{{b}}}"
 WRONG = "Step 1: Tom picks {a} + 1 = {a} apples.\n\\boxed{{{a}}}"
@@ -34,6 +35,18 @@ def _example(role: Role, i: int, split: str) -> Example:
     wrong, is_wrong = WRONG.format(a=i // 2), i % 2 == 1
     if role == "solver":
         messages, target = asked, right
+    elif role == "programmer":
+        target = f"    return {i // 2} + 1\n{program.FENCE}"
+        return Example(
+            id=f"{problem.id}/{i}",
+            problem=problem.id,
+            role=role,
+            messages=turns_of(program.program_messages(problem)),
+            prefix=program.PREFIX,
+            target=target,
+            split=split,  # type: ignore[arg-type]
+            meta={"value": problem.answer, "kind": problem.kind},
+        )
     elif role == "refiner":
         messages = prompts.refine_messages((*asked, Message("assistant", wrong)))
         target = f"Critique: Step 1 is the first wrong step. One is missing.\n{prompts.CORRECTED}\n{right}"

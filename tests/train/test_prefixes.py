@@ -72,7 +72,8 @@ def reference(model: Any, samples: list[Sample]) -> tuple[torch.Tensor, dict[str
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama", "gemma2"])
 @pytest.mark.parametrize(
-    ("role", "start"), [("verifier", "turn"), ("verifier", "reply"), ("refiner", "turn"), ("solver", None)]
+    ("role", "start"),
+    [("verifier", "turn"), ("verifier", "reply"), ("refiner", "turn"), ("solver", None), ("programmer", "reply")],
 )
 def test_logits_and_gradients_are_those_of_peft(
     make_base: MakeBase, kind: str, role: Role, start: Start | None

@@ -42,7 +42,7 @@ def engines(
 
 
 @pytest.mark.parametrize("start", ["turn", "reply"])
-@pytest.mark.parametrize("role", ["verifier", "refiner", "solver"])
+@pytest.mark.parametrize("role", ["verifier", "refiner", "solver", "programmer"])
 def test_a_prompt_has_the_ids_and_the_activation_of_run_time(
     engines: tuple[Encoder, LlamaBackend], role: str, start: Start
 ) -> None:
@@ -55,12 +55,13 @@ def test_a_prompt_has_the_ids_and_the_activation_of_run_time(
     opening = backend.opening_token()
     tokens = template.encode(tuple(Message(turn.role, turn.content) for turn in example.messages))  # type: ignore[arg-type]
     tokens = tokens if opening is None or tokens[:1] == [opening] else [opening, *tokens]
+    tokens += backend.tokenize(example.prefix, False)
     assert list(sample.prompt) == tokens
     assert list(sample.tokens[sample.target : -1]) == backend.tokenize(example.target, False)
     assert backend.ends_turn(sample.tokens[-1])
     cells = prompt_cells(tokens, role, tuple(invocation))
     assert next(i for i, cell in enumerate(cells) if cell.weights == role) == sample.begin
-    asked = len(backend.tokenize(example.messages[-1].content, False))
+    asked = len(backend.tokenize(example.messages[-1].content + example.prefix, False))
     assert (sample.target - sample.begin > asked) == (start == "turn"), "of the reply: nothing of what is asked"
 
 

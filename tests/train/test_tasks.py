@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,13 +18,23 @@ from score_local.engine.protocol import Message
 from score_local.engine.transformers_text import FolderText
 from score_local.evaluate.metrics import auroc
 from score_local.problem import AnswerKind, Problem
+from score_local.sandbox.pool import Sandbox
 from score_local.train.base import Base
 from score_local.train.decoding import greedy
 from score_local.train.network import Network, Precision
 from score_local.train.prefixes import Prefixes, cache_of
 from score_local.train.recipe import AdapterSettings, Role
 from score_local.train.samples import Encoder, Sample
-from score_local.train.tasks import Quality, VerifierTask, WritingTask, is_incorrect, is_right
+from score_local.train.tasks import (
+    ProgrammerTask,
+    Quality,
+    VerifierTask,
+    WritingTask,
+    computes,
+    is_incorrect,
+    is_right,
+    task_of,
+)
 from score_local.train.training import backward
 from tests.train.examples import examples, turns_of
 
@@ -128,6 +138,40 @@ def test_a_reply_is_right_where_it_ends_with_the_targets_answer(
     asked = prompts.refine_messages((*prompts.solve_messages(problem), Message("assistant", "\\boxed{1}")))
     example = msgspec.structs.replace(examples("refiner", 1, 0)[0], messages=turns_of(asked), target=target)
     assert is_right(reply, Sample(example, (), 0, 0)) is right
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    made = Sandbox(workers=1)
+    yield made
+    made.close()
+
+
+PROGRAMS: list[tuple[AnswerKind, str, str, bool]] = [
+    ("number", "    return 4 * 2\n```", "8", True),
+    ("number", "    return 8.0\n", "8", True),
+    ("number", "    return 4 + 2\n```", "8", False),
+    ("number", "    return four\n```", "8", False),
+    ("number", "    return None\n```", "None", False),
+    ("choice", "    return 8\n```\nSo B.", "8", True),
+    ("expression", "    import sympy\n    x = sympy.Symbol('x')\n    return 2 * (x + 3)\n```", "2*x + 6", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "reply", "value", "right"), PROGRAMS)
+def test_a_program_is_right_where_it_computes_the_value_that_was_collected(
+    kind: AnswerKind, reply: str, value: str, *, right: bool, sandbox: Sandbox
+) -> None:
+    example = msgspec.structs.replace(examples("programmer", 1, 0)[0], meta={"value": value, "kind": kind})
+    assert computes(reply, Sample(example, (), 0, 0), sandbox) is right
+
+
+def test_a_programmer_is_measured_by_what_its_programs_compute(base: Path) -> None:
+    encoder, samples = samples_of(base, "programmer", 4)
+    task = task_of("programmer", encoder, 2, 8)
+    assert isinstance(task, ProgrammerTask) and task.name == "right"
+    found = task.quality(trained(base), Prefixes(trained(base), samples, ALWAYS), samples)
+    assert (found.metric, found.n) == (0.0, 4), "a random model computes nothing"
 
 
 def test_the_metric_decides_and_the_loss_breaks_ties() -> None:

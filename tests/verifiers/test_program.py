@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from score_local.engine.protocol import Completion, Generate, Usage
@@ -11,6 +13,7 @@ from score_local.errors import EngineError
 from score_local.policy import Policy, Verify
 from score_local.problem import Problem
 from score_local.prompts import solve_messages
+from score_local.roles import Role
 from score_local.sandbox.pool import Sandbox
 from score_local.sandbox.protocol import Ran, RunProgram
 from score_local.trace import Attempt, Signal
@@ -165,6 +168,15 @@ def test_one_program_is_greedy_and_the_others_are_drawn() -> None:
     assert [request.source for request in asked if isinstance(request, RunProgram)] == [
         "def solution():\n    return 12 * 7\n"
     ] * 4
+
+
+@pytest.mark.parametrize("adapters", [{}, {"programmer": "p.gguf"}, {"verifier": "v.gguf"}])
+def test_a_programmer_writes_them_where_there_is_one(adapters: dict[Role, str]) -> None:
+    judged = case("84", programs=1)
+    policy = msgspec.structs.replace(judged.policy, adapters=adapters)
+    _, asked = drive(replace(judged, policy=policy), value("84"), value("84"))
+    found = {request.adapter for request in asked if isinstance(request, Generate)}
+    assert found == {"programmer" if "programmer" in adapters else None}
 
 
 def test_all_problems_share_the_beginning_of_the_conversation() -> None:

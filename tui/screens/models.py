@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -18,6 +18,7 @@ from textual.widgets import DataTable, Footer, Label, ProgressBar, Static
 
 from score_local.catalog import same_file
 from score_local.errors import UserError
+from score_local.roles import ROLES
 from tui.literal import literal
 from tui.model_list import AdapterRow, ModelRow, free_memory, list_adapters, list_models
 from tui.pulling import Pull, Stopped
@@ -35,7 +36,6 @@ MODELS = (
     Column("where", 8),
 )
 ADAPTERS = (Column("adapter"), Column("role", 8), Column("kind", 5), Column("use", 17))
-ROLES = ("solver", "verifier", "refiner")
 STYLES = {"not here": "dim", "in use": "bold green", "here": "green", "too big": "yellow"}
 
 
@@ -208,11 +208,11 @@ class ModelsScreen(Screen[ModelChoice | None]):
 
 def _toggled(used: Mapping[str, str], adapter: AdapterRow) -> dict[str, str]:
     """What is used by role, after Enter on an adapter: it plays its role or none, and one whose card names no role goes
-    through all three. One that a policy has put elsewhere, or into several roles, is first put aside. A role has one
+    through all of them. One that a policy has put elsewhere, or into several roles, is first put aside. A role has one
     adapter."""
     key = str(adapter.path)
-    roles = (adapter.role,) if adapter.role in ROLES else ROLES
-    ways = [[], *([role] for role in roles)]
+    roles: Sequence[str] = (adapter.role,) if adapter.role in ROLES else ROLES
+    ways = [list[str](), *([role] for role in roles)]
     played = [role for role, path in used.items() if path == key]
     following = ways[(ways.index(played) + 1) % len(ways)] if played in ways else []
     kept = {role: path for role, path in used.items() if path != key and role not in following}
