@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from score_local import catalog
+from score_local.adapter_files import check_role
 from score_local.collect.collection import Source
 from score_local.commands import setup
 from score_local.engine.protocol import Engine
@@ -38,6 +39,7 @@ def _solver_of(path: str | None, model: Path) -> dict[str, Path]:
     if path is None:
         return {}
     adapter = catalog.read_adapter(Path(path))
+    check_role(adapter, SOLVER)
     catalog.check_adapter_fits(adapter, catalog.read_header(model), accept_other_base=False)
     return {SOLVER: adapter.file}
 

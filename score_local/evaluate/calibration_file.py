@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,24 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+
+class _Compared(NamedTuple):
+    """What a field of an Origin is called, and the verifier that it matters to; None: to all."""
+
+    word: str
+    verifier: str | None = None
+
+
+COMPARED = {
+    "model_sha256": _Compared("model"),
+    "prompts": _Compared("prompts"),
+    "samples": _Compared("number of samples", "consistency"),
+    "programs": _Compared("number of programs", "program"),
+    "judge": _Compared("judge", "model"),
+    "tokens": _Compared("longest solution"),
+    "thinking": _Compared("thinking"),
+    "adapters": _Compared("adapters"),
+}
 HEAD = "# How far the verifiers of one model can be trusted; written by `score-local calibrate`.\n"
 AGAIN = "Write it again: score-local calibrate RUN"
 
@@ -52,10 +71,19 @@ def origin_of(manifest: Manifest) -> Origin:
         prompts=manifest.prompts,
         samples=manifest.policy.verify.samples,
         adapters={role: file.sha256 for role, file in manifest.adapters.items()},
+        programs=manifest.policy.verify.programs,
+        tokens=manifest.policy.solve.max_tokens,
+        thinking=manifest.policy.thinking,
+        judge=manifest.policy.judge.model if manifest.policy.judge else None,
     )
 
 
 def differences(calibration: Calibration, origin: Origin) -> list[str]:
     """What is another now than when the calibration was fitted, as words: its probabilities hold for that alone."""
-    names = {"model_sha256": "model", "prompts": "prompts", "samples": "number of samples", "adapters": "adapters"}
-    return [word for field, word in names.items() if getattr(calibration.origin, field) != getattr(origin, field)]
+    return [
+        told.word
+        for field, told in COMPARED.items()
+        if (told.verifier is None or told.verifier in calibration.signals)
+        and (before := getattr(calibration.origin, field)) is not None
+        and before != getattr(origin, field)
+    ]

@@ -97,14 +97,20 @@ class Temperature(msgspec.Struct, frozen=True):
     threshold: Probability | None = None
 
 
-class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What made the run it was fitted on. `adapters`: SHA-256 by role; `samples`: of the consistency verifier."""
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What made the run it was fitted on. `adapters`: SHA-256 by role; `samples`: of the consistency verifier;
+    `programs`: drawn for the program verifier; `tokens`: of the longest solution; `judge`: the judge's name. None: not
+    told (by an older calibration), or there was none."""
 
     model: str
     model_sha256: str
     prompts: str
     samples: Positive
     adapters: dict[str, str] = {}
+    programs: int | None = None
+    tokens: Positive | None = None
+    thinking: bool | None = None
+    judge: str | None = None
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

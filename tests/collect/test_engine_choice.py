@@ -39,6 +39,9 @@ def test_a_solver_is_checked_and_told_by_its_hash(tmp_path: Path, monkeypatch: p
     assert opened[0][2] == {"solver": adapter}
     with pytest.raises(ModelError, match="architecture"):
         collect_engine.source_of(options(*flags, str(write_adapter(tmp_path / "other.gguf", arch="qwen2"))))
+    (tmp_path / "adapter.toml").write_text('role = "verifier"\n')
+    with pytest.raises(ModelError, match="trained as the verifier, and is given as the solver"):
+        collect_engine.source_of(options(*flags, str(adapter)))
     with pytest.raises(PolicyError, match="only --engine llama"):
         collect_engine.source_of(options(*flags, str(adapter), "--engine", "openai", "--url", "http://x"))
 

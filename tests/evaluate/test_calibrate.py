@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -197,6 +199,35 @@ def test_a_damaged_file_is_refused(
 def test_what_changed_since_is_told(fitted: tuple[Calibration, Report]) -> None:
     other = msgspec.structs.replace(ORIGIN, prompts="2" * 64, adapters={"verifier": "3" * 64})
     assert differences(fitted[0], ORIGIN) == [] and differences(fitted[0], other) == ["prompts", "adapters"]
+
+
+NEWER = msgspec.structs.replace(ORIGIN, programs=4, tokens=512, thinking=False, judge="j.gguf")
+
+
+@pytest.mark.parametrize(
+    ("changed", "signals", "told"),
+    [
+        ({"programs": 0}, ("program",), ["number of programs"]),
+        ({"programs": 0, "samples": 9}, ("self",), []),  # of verifiers that the calibration does not hear
+        ({"samples": 9}, ("consistency",), ["number of samples"]),
+        ({"judge": None}, ("model",), ["judge"]),
+        ({"tokens": 64, "thinking": True}, ("self",), ["longest solution", "thinking"]),
+    ],
+)
+def test_what_matters_to_its_verifiers_is_compared(
+    changed: dict[str, Any], signals: tuple[str, ...], told: list[str]
+) -> None:
+    now, calibration = msgspec.structs.replace(NEWER, **changed), cast(Any, SimpleNamespace(signals=signals))
+    calibration.origin = NEWER
+    assert differences(calibration, now) == told and differences(calibration, NEWER) == []
+    calibration.origin = ORIGIN
+    assert differences(calibration, NEWER) == [], "what an older calibration does not tell is not compared"
+
+
+def test_the_origin_is_kept(fitted: tuple[Calibration, Report], tmp_path: Path) -> None:
+    written = msgspec.structs.replace(fitted[0], origin=NEWER)
+    write_calibration(tmp_path / "c.toml", written)
+    assert read_calibration(tmp_path / "c.toml") == written
 
 
 @pytest.mark.parametrize("asked", [("dear",), ("cheap", "arithmetic"), ("arithmetic",)])
