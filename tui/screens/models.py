@@ -35,7 +35,7 @@ MODELS = (
     Column("licence", 12),
     Column("where", 8),
 )
-ADAPTERS = (Column("adapter"), Column("role", 8), Column("kind", 5), Column("use", 17))
+ADAPTERS = (Column("adapter"), Column("role", 10), Column("kind", 5), Column("use", 17))
 STYLES = {"not here": "dim", "in use": "bold green", "here": "green", "too big": "yellow"}
 
 
@@ -228,7 +228,7 @@ def _model_cells(row: ModelRow, free: int, loaded: Path | None) -> tuple[str, ..
 
 def _adapter_cells(row: AdapterRow, used: Mapping[str, str]) -> tuple[str, ...]:
     roles = [role for role in ROLES if used.get(role) == str(row.path)]
-    use = "all three" if len(roles) == len(ROLES) else ", ".join(roles)
+    use = "all roles" if len(roles) == len(ROLES) else ", ".join(roles)
     return (row.path.name, row.role, row.kind, "no fit" if row.trouble else use)
 
 
