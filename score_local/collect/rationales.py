@@ -1,10 +1,15 @@
-"""Solutions that came with their questions, such as GSM8K's rationales, as examples for a solver: the first lesson of
-a model that solves too little by itself to learn from its own solutions."""
+"""Solutions that came with their questions, such as GSM8K's rationales, as examples for a solver or a programmer: the
+first lesson of a model that solves too little by itself to learn from what it writes."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import itertools
+import keyword
 import re
+from collections.abc import Collection
+from fractions import Fraction
 from typing import NamedTuple
 
 import msgspec
@@ -19,8 +24,12 @@ from score_local.errors import InputError
 from score_local.evaluate.datasets import ordinary
 from score_local.problem import Problem
 from score_local.problem_records import problem_from
+from score_local.verifiers import program
 
 _ANNOTATION = re.compile(r"<<.*?>>")  # GSM8K's, for a calculator: "48/2 = <<48/2=24>>24"
+_STEP = re.compile(r"<<(?P<terms>[^<=>]+)=(?P<value>[^<=>]+)>>\s*[$\d.,/]*\s*(?P<of>[A-Za-z]+)?")
+_PLAIN = re.compile(r"[\d.+\-*/() ]+")  # what Python computes as it is written
+_TERM = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _ANSWER = re.compile(r"^####.*", re.MULTILINE)
 
 
@@ -72,6 +81,64 @@ def solver_example(worked: Worked) -> Example | None:
         target=solution,
         split=split_of(problem.id, ExportSettings().dev_share),
     )
+
+
+def programmer_example(worked: Worked) -> Example | None:
+    """None where the rationale has no calculations, or they do not lead to the answer."""
+    body, problem = program_of(worked), worked.problem
+    if body is None:
+        return None
+    return Example(
+        id=f"{problem.id}/rationale",
+        problem=problem.id,
+        role="programmer",
+        messages=turns_of(program.program_messages(problem)),
+        prefix=program.PREFIX,
+        target=f"{body}\n{program.FENCE}",
+        split=split_of(problem.id, ExportSettings().dev_share),
+        meta={"value": problem.answer, "kind": problem.kind},
+    )
+
+
+def program_of(worked: Worked) -> str | None:
+    """The body of a function that computes what the rationale's annotations compute, a variable a step, called by what
+    it counts. None where one does not hold or cannot be computed, or the last is not the answer."""
+    names, lines, value, name = dict[Fraction, str](), list[str](), "", ""
+    given = {Fraction(number) for number in _TERM.findall(worked.problem.question.replace(",", ""))}
+    for step in _STEP.finditer(worked.rationale):
+        terms, value = step["terms"].replace(",", ""), step["value"].replace(",", "")
+        amount = answers.parse_number(value)
+        if not _PLAIN.fullmatch(terms) or amount is None or arithmetic_step(f"{terms} = {value}") is not None:
+            return None
+        known = {number: name for number, name in names.items() if number not in given}
+        name = _name(step["of"], names.values())
+        terms = _TERM.sub(lambda term, known=known: known.get(Fraction(term[0]), _literal(term[0])), terms)
+        try:
+            lines.append(f"    {name} = {_spaced(terms)}")
+        except SyntaxError:
+            return None
+        names[amount] = name
+    if answers.is_right(_read(f"\\boxed{{{value}}}", worked.problem), worked.problem.answer, "number") is not True:
+        return None
+    return "\n".join([*lines, f"    return {name}"])
+
+
+def _name(of: str | None, taken: Collection[str]) -> str:
+    """A variable's name that is not taken yet."""
+    word = (of or "").lower()
+    word = "amount" if not word or keyword.iskeyword(word) or keyword.issoftkeyword(word) else word
+    numbered = (f"{word}_{i}" for i in itertools.count(2))
+    return word if word not in taken else next(name for name in numbered if name not in taken)
+
+
+def _spaced(terms: str) -> str:
+    """As programmers write it."""
+    return ast.unparse(ast.parse(terms.strip(), mode="eval"))
+
+
+def _literal(number: str) -> str:
+    """A number as Python wants it: without zeros before it."""
+    return re.sub(r"^0+(?=\d)", "", number)
 
 
 def _read(solution: str, problem: Problem) -> str | None:

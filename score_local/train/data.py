@@ -1,21 +1,25 @@
-"""Training examples of one role, by split: those that `score-local collect` exports, and for a solver also problems
-with a rationale. Knows no tokens."""
+"""Training examples of one role, by split: those that `score-local collect` exports, and for a solver or
+programmer also problems with a rationale. Knows no tokens."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from score_local import prompts
 from score_local.collect.export import CARD, FOLDER, Dataset
-from score_local.collect.rationales import solver_example, worked_in
+from score_local.collect.rationales import Worked, programmer_example, solver_example, worked_in
 from score_local.collect.records import Example, Turn
 from score_local.errors import InputError
 from score_local.roles import TO_THE_QUESTION, Role
 
+OF_RATIONALES: dict[Role, Callable[[Worked], Example | None]] = {
+    "solver": solver_example,
+    "programmer": programmer_example,
+}
 Key = tuple[str, tuple[Turn, ...], str]
 EXPORT = "Export it: score-local collect ... --stage export"
 
@@ -113,12 +117,13 @@ def _require_whole(file: Path, sha256: str) -> None:
 
 def _decode(line: bytes, where: str, role: Role) -> Example | None:
     """None for a rationale that had better not be learnt from."""
+    taught = OF_RATIONALES.get(role)
     try:
-        worked = worked_in(line) if role == "solver" else None
+        worked = worked_in(line) if taught else None
     except InputError as error:
         raise InputError(error.what, where, error.next) from error
-    if worked:
-        return solver_example(worked)
+    if worked and taught:
+        return taught(worked)
     try:
         example = msgspec.json.decode(line, type=Example)
     except msgspec.DecodeError as error:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
 import msgspec
 import pytest
 
+from score_local.collect.rationales import Worked, program_of
 from score_local.collect.records import Turn
 from score_local.errors import InputError
+from score_local.problem import Problem
+from score_local.sandbox.program import outcome_of
 from score_local.train.data import read_data
 from score_local.train.recipe import Role
 from tests.train.examples import examples, write_examples
@@ -153,6 +157,50 @@ def test_a_rationale_without_an_answer_of_use_is_named(change: dict[str, object]
         read_data([worked_file(tmp_path / "train.jsonl", {}, change)], "solver")
 
 
-def test_only_a_solver_learns_from_rationales(tmp_path: Path) -> None:
+# (question, rationale, answer, the program's lines; None: it teaches nothing)
+CALCULATIONS = [
+    (WORKED["question"], WORKED["rationale"], "48", ["clips = 48 / 2", "amount = clips * 2", "return amount"]),
+    ("8 bags of 4.", "8*4 = <<8*4=32>>32 nuts, 32-2 = <<32-2=30>>30 nuts", "30", ["nuts = 8 * 4", "nuts_2 = nuts - 2"]),
+    ("A class of 8, then 8 more.", "8+8=<<8+8=16>>16, 8*2=<<8*2=16>>16", "16", ["amount = 8 + 8", "amount_2 = 8 * 2"]),
+    (
+        "1,200 for .5 and 07.",
+        "1,200*.5=<<1,200*.5=600>>600. 600-07=<<600-07=593>>593",
+        "593",
+        ["amount_2 = amount - 7"],
+    ),
+    ("10 at 3.", "(10+2)*3=<<(10+2)*3=36>>36 in all", "36", ["amount = (10 + 2) * 3"]),
+    ("No numbers.", "It is 5.\n#### 5", "5", None),
+    ("A slip.", "3+4=<<3+4=8>>8", "8", None),
+    ("Not the end.", "3+4=<<3+4=7>>7, and one more", "8", None),
+    ("A power.", "2^3=<<2^3=8>>8", "8", None),
+    ("A letter.", "2*x=<<2*x=8>>8", "8", None),
+    ("Unfinished.", "(3+4=<<(3+4=7>>7", "7", None),
+]
+
+
+@pytest.mark.parametrize(("question", "rationale", "answer", "lines"), CALCULATIONS)
+def test_a_programmer_learns_from_calculations(
+    question: str, rationale: str, answer: str, lines: list[str] | None
+) -> None:
+    body = program_of(Worked(Problem("p", question, answer), rationale))
+    if lines is None:
+        assert body is None
+    else:
+        assert body and all(f"    {line}" in body.splitlines() for line in lines)
+        assert Fraction(outcome_of(f"def solution():\n{body}\n")[1]) == Fraction(answer)
+
+
+def test_a_programmer_learns_from_a_file_of_rationales(tmp_path: Path) -> None:
+    rows = [{"id": f"g{number}"} for number in range(60)]
+    data = read_data([worked_file(tmp_path / "train.jsonl", *rows, {"answer": "47"})], "programmer")
+    assert len(data.train) + len(data.dev) == 60 and len(data.dev) > 0
+    first = data.train[0]
+    assert first.prefix + first.target == (
+        "```python\ndef solution():\n    clips = 48 / 2\n    amount = clips * 2\n    return amount\n```"
+    )
+    assert first.messages[-1].content.startswith(WORKED["question"]) and first.meta["value"] == "48"
+
+
+def test_only_who_replies_to_the_question_learns_from_rationales(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.jsonl:1: no training example"):
         read_data([worked_file(tmp_path / "train.jsonl", {})], "verifier")
