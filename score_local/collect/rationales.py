@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import keyword
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -103,24 +103,31 @@ def programmer_example(worked: Worked) -> Example | None:
 def program_of(worked: Worked) -> str | None:
     """The body of a function that computes what the rationale's annotations compute, a variable a step, called by what
     it counts. None where one does not hold or cannot be computed, or the last is not the answer."""
-    names, lines, value, name = dict[Fraction, str](), list[str](), "", ""
+    names, lines, value = dict[Fraction, str](), list[str](), ""
     given = {Fraction(number) for number in _TERM.findall(worked.problem.question.replace(",", ""))}
     for step in _STEP.finditer(worked.rationale):
         terms, value = step["terms"].replace(",", ""), step["value"].replace(",", "")
-        amount = answers.parse_number(value)
-        if not _PLAIN.fullmatch(terms) or amount is None or arithmetic_step(f"{terms} = {value}") is not None:
+        name, amount = _name(step["of"], names.values()), answers.parse_number(value)
+        computed = _computed(terms, {number: known for number, known in names.items() if number not in given})
+        if amount is None or computed is None or arithmetic_step(f"{terms} = {value}") is not None:
             return None
-        known = {number: name for number, name in names.items() if number not in given}
-        name = _name(step["of"], names.values())
-        terms = _TERM.sub(lambda term, known=known: known.get(Fraction(term[0]), _literal(term[0])), terms)
-        try:
-            lines.append(f"    {name} = {_spaced(terms)}")
-        except SyntaxError:
-            return None
+        lines.append(f"    {name} = {computed}")
         names[amount] = name
     if answers.is_right(_read(f"\\boxed{{{value}}}", worked.problem), worked.problem.answer, "number") is not True:
         return None
     return "\n".join([*lines, f"    return {name}"])
+
+
+def _computed(terms: str, known: Mapping[Fraction, str]) -> str | None:
+    """Terms in Python, as programmers write them; what was computed before by its name. None where Python means
+    something else, or nothing, by them."""
+    if not _PLAIN.fullmatch(terms):
+        return None
+    named = _TERM.sub(lambda term: known.get(Fraction(term[0]), _literal(term[0])), terms)
+    try:
+        return ast.unparse(ast.parse(named.strip(), mode="eval"))
+    except SyntaxError:
+        return None
 
 
 def _name(of: str | None, taken: Collection[str]) -> str:
@@ -129,11 +136,6 @@ def _name(of: str | None, taken: Collection[str]) -> str:
     word = "amount" if not word or keyword.iskeyword(word) or keyword.issoftkeyword(word) else word
     numbered = (f"{word}_{i}" for i in itertools.count(2))
     return word if word not in taken else next(name for name in numbered if name not in taken)
-
-
-def _spaced(terms: str) -> str:
-    """As programmers write it."""
-    return ast.unparse(ast.parse(terms.strip(), mode="eval"))
 
 
 def _literal(number: str) -> str:

@@ -15,7 +15,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "data",
         nargs="+",
         metavar="DATA",
-        help="collections, the datasets in them, JSONL files of examples; for solver and programmer of problems with rationales too",
+        help="collections, their datasets, files of examples; for solver and programmer problems with rationales too",
     )
     command.add_argument("--base", required=True, metavar="B", help="a folder, a GGUF, a catalogue name or a hub id")
     command.add_argument("--out", metavar="DIR", help="the adapter's folder (default: adapters/ROLE)")
