@@ -344,7 +344,8 @@ def test_the_loaded_model_is_in_use_however_its_path_is_spelled(
         ("refiner", {"solver": "a", "refiner": "a", "verifier": "b"}, {"verifier": "b"}),
         ("?", {}, {"solver": "a"}),
         ("?", {"solver": "a"}, {"verifier": "a"}),
-        ("?", {"refiner": "a"}, {}),
+        ("?", {"refiner": "a"}, {"programmer": "a"}),
+        ("?", {"programmer": "a"}, {}),
         ("?", {"solver": "a", "refiner": "a"}, {}),
     ],
 )
