@@ -36,11 +36,12 @@ def problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+ALL = ("--method", "refine", "--verifiers", "self,arithmetic,consistency")
 FAST = ("--max-tokens", "48", "--context", "1024", "--samples", "2", "--parallel", "4")
 
 
 def test_batch_solves_what_fits_and_tells_what_does_not(problems: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["batch", str(problems), "--run", "run", *FAST, "--output", "answers.jsonl"]) == 1
+    assert cli.main(["batch", str(problems), "--run", "run", *FAST, *ALL, "--output", "answers.jsonl"]) == 1
     rows = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
     assert [row["status"].split(":")[0] in ("solved", "unknown") for row in rows] == [True, False, True]
     assert rows[1]["status"].startswith("failed: the prompt has") and "--context" in rows[1]["status"]
@@ -60,6 +61,17 @@ def test_a_random_adapter_is_loaded_by_role_and_recorded(problems: Path, model: 
     assert read_traces(Path("run"))[0].rounds[0].refinement is not None
     adapter.write_bytes(adapter.read_bytes()[:-4] + b"\0\0\0\1")
     assert cli.main(["batch", str(problems), "--run", "run", *FAST, *flags, "--resume"]) == 2, "another adapter"
+
+
+def test_the_policy_that_ships_has_its_programmer_write(problems: Path) -> None:
+    assert cli.main(["batch", str(problems), "--run", "run", *FAST[:4], "--limit", "1"]) == 0
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    assert (
+        manifest["adapters"]["programmer"]["name"] == "programmer.gguf"
+        and manifest["policy"]["refine"]["when"] == "never"
+    )
+    (signal,) = read_traces(Path("run"))[0].rounds[0].signals
+    assert signal.verifier == "program" and signal.details["programs"] == 5 and signal.usage.generated > 0
 
 
 def test_solve_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
