@@ -185,9 +185,8 @@ def _check_resumable(folder: Path, manifest: Manifest, resume: bool) -> None:
         where = str(folder / MANIFEST)
         raise RunError(f"cannot be read: {error}", where, "Restore it, or choose another --out") from error
     changed = changes(found, manifest)
-    if changed and not any(
-        (folder / FIRST_ASKED.get(name, MANIFEST)).exists() for name in changed
-    ):  # none was used yet
+    if changed and not any((folder / FIRST_ASKED.get(name, MANIFEST)).exists() for name in changed):
+        # Nothing was asked with those prompts yet.
         return write_whole(folder / MANIFEST, pretty(manifest))
     if changed:
         what = f"this collection was made with another {', '.join(changed)}"

@@ -133,19 +133,24 @@ def programmer_examples(
         if row.finish == "stop" and program_label(problems[row.problem], row) == "correct":
             good.setdefault((row.problem, row.text.strip()), row)
     return [
-        Example(
-            id=row.id,
-            problem=row.problem,
-            role="programmer",
-            messages=turns_of(program.program_messages(problems[row.problem])),
-            prefix=program.PREFIX,
-            target=f"{row.text.removeprefix(program.PREFIX).rstrip()}\n{program.FENCE}",
-            split=split_of(row.problem, settings.dev_share),
-            meta={"value": row.value, "kind": problems[row.problem].kind},
-        )
+        programmer_example(row.id, problems[row.problem], row.text.removeprefix(program.PREFIX), row.value, settings)
         for rank, row in _ranked(sorted(good.values(), key=lambda row: (row.problem, row.index)))
         if rank < settings.solutions
     ]
+
+
+def programmer_example(key: str, problem: Problem, body: str, value: str | None, settings: ExportSettings) -> Example:
+    """Question -> the body of a function that returns `value`, and the fence that ends it."""
+    return Example(
+        id=key,
+        problem=problem.id,
+        role="programmer",
+        messages=turns_of(program.program_messages(problem)),
+        prefix=program.PREFIX,
+        target=f"{body.rstrip()}\n{program.FENCE}",
+        split=split_of(problem.id, settings.dev_share),
+        meta={"value": value, "kind": problem.kind},
+    )
 
 
 class ExportedFile(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from score_local import answers, prompts
-from score_local.collect.export import split_of, turns_of
+from score_local.collect.export import programmer_example, split_of, turns_of
 from score_local.collect.records import Example
 from score_local.collect.rules import arithmetic_step
 from score_local.collect.settings import ExportSettings
@@ -24,7 +24,6 @@ from score_local.errors import InputError
 from score_local.evaluate.datasets import ordinary
 from score_local.problem import Problem
 from score_local.problem_records import problem_from
-from score_local.verifiers import program
 
 _ANNOTATION = re.compile(r"<<.*?>>")  # GSM8K's, for a calculator: "48/2 = <<48/2=24>>24"
 _STEP = re.compile(r"<<(?P<terms>[^<=>]+)=(?P<value>[^<=>]+)>>\s*[$\d.,/]*\s*(?P<of>[A-Za-z]+)?")
@@ -83,21 +82,12 @@ def solver_example(worked: Worked) -> Example | None:
     )
 
 
-def programmer_example(worked: Worked) -> Example | None:
-    """None where the rationale has no calculations, or they do not lead to the answer."""
+def calculated_example(worked: Worked) -> Example | None:
+    """For a programmer. None where the rationale has no calculations, or they do not lead to the answer."""
     body, problem = program_of(worked), worked.problem
     if body is None:
         return None
-    return Example(
-        id=f"{problem.id}/rationale",
-        problem=problem.id,
-        role="programmer",
-        messages=turns_of(program.program_messages(problem)),
-        prefix=program.PREFIX,
-        target=f"{body}\n{program.FENCE}",
-        split=split_of(problem.id, ExportSettings().dev_share),
-        meta={"value": problem.answer, "kind": problem.kind},
-    )
+    return programmer_example(f"{problem.id}/rationale", problem, body, problem.answer, ExportSettings())
 
 
 def program_of(worked: Worked) -> str | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, TypeVar, get_args
 
+import msgspec
+
 from score_local import answers, prompts
 from score_local.collect import conversations, first_step, rules
 from score_local.collect.critiques import feedback_of
@@ -77,19 +79,16 @@ def _sample(problem: Problem, index: int, settings: Settings, adapter: str | Non
     key, seed = sample_id(problem, index), seed_of(settings.seed, problem.id, index)
     sampling = settings.sampling.sampling(seed)
     asked = Generate(prompts.solve_messages(problem), adapter=adapter, phase="sample", sampling=sampling)
+    return (yield from _drawn(Sample(id=key, problem=problem.id, index=index, seed=seed), asked))
+
+
+def _drawn(sample: Sample, asked: Generate) -> Steps[Sample]:
+    """The sample with the reply to what is asked, or with why there is none."""
     try:
         reply = yield from generate(asked)
     except EngineError as error:
-        return Sample(id=key, problem=problem.id, index=index, seed=seed, error=str(error))
-    return Sample(
-        id=key,
-        problem=problem.id,
-        index=index,
-        seed=seed,
-        text=reply.text,
-        finish=reply.finish,
-        usage=reply.usage,
-    )
+        return msgspec.structs.replace(sample, error=str(error))
+    return msgspec.structs.replace(sample, text=reply.text, finish=reply.finish, usage=reply.usage)
 
 
 # -- label --------------------------------------------------------------------------------------------------------
@@ -301,23 +300,12 @@ def _program(problem: Problem, index: int, settings: Settings) -> Steps[Program]
     """All are drawn: at run time most are."""
     key, seed = sample_id(problem, index), seed_of(settings.seed, problem.id, index)
     asked = program.program_request(problem, settings.sampling.sampling(seed), None, "sample")
-    try:
-        reply = yield from generate(asked)
-    except EngineError as error:
-        return Program(id=key, problem=problem.id, index=index, seed=seed, error=str(error))
-    (ran,) = yield from ask_all([RunProgram(program.source_of(reply.text))])
+    drawn = yield from _drawn(Sample(id=key, problem=problem.id, index=index, seed=seed), asked)
+    if drawn.error:
+        return Program(**msgspec.structs.asdict(drawn))
+    (ran,) = yield from ask_all([RunProgram(program.source_of(drawn.text))])
     assert isinstance(ran, Ran), "that is what was asked for"
-    return Program(
-        id=key,
-        problem=problem.id,
-        index=index,
-        seed=seed,
-        text=reply.text,
-        finish=reply.finish,
-        usage=reply.usage,
-        outcome=ran.outcome,
-        value=ran.value,
-    )
+    return Program(**msgspec.structs.asdict(drawn), outcome=ran.outcome, value=ran.value)
 
 
 def program_label(problem: Problem, row: Program) -> Label:

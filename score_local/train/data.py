@@ -11,14 +11,14 @@ import msgspec
 
 from score_local import prompts
 from score_local.collect.export import CARD, FOLDER, Dataset
-from score_local.collect.rationales import Worked, programmer_example, solver_example, worked_in
+from score_local.collect.rationales import Worked, calculated_example, solver_example, worked_in
 from score_local.collect.records import Example, Turn
 from score_local.errors import InputError
 from score_local.roles import TO_THE_QUESTION, Role
 
 OF_RATIONALES: dict[Role, Callable[[Worked], Example | None]] = {
     "solver": solver_example,
-    "programmer": programmer_example,
+    "programmer": calculated_example,
 }
 Key = tuple[str, tuple[Turn, ...], str]
 EXPORT = "Export it: score-local collect ... --stage export"
