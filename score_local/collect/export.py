@@ -17,7 +17,18 @@ from score_local import prompts
 from score_local.append_only import write_error
 from score_local.collect.collection import Collection, Source, pretty
 from score_local.collect.funnel import SPLITS, Funnel, funnel_of
-from score_local.collect.records import Corrected, Example, Judged, Labelled, PairTexts, Program, Sample, Turn
+from score_local.collect.records import (
+    Corrected,
+    Correction,
+    Example,
+    Judged,
+    Labelled,
+    PairTexts,
+    Program,
+    Sample,
+    Turn,
+)
+from score_local.collect.rules import Attempted, judge_correction
 from score_local.collect.settings import ExportSettings, Settings
 from score_local.collect.stages import program_label, solved
 from score_local.engine.protocol import Message
@@ -40,18 +51,18 @@ def split_of(problem: str, dev_share: float) -> Split:
 def refiner_examples(
     texts: Mapping[str, PairTexts],
     judged: Mapping[str, Judged],
-    accepted: Iterable[Corrected],
+    accepted: Mapping[str, Corrected],
     settings: ExportSettings,
 ) -> list[Example]:
     """Question and wrong solution -> critique of its first wrong step, and the correction that follows from it."""
     examples: dict[tuple[str, str, str], Example] = {}
-    for row in accepted:
-        if row.reason or row.id not in texts:
+    for key, verdict in judged.items():
+        solution = _correction(key, texts, accepted, settings) if verdict.reason == "" and key in texts else ""
+        if not solution:
             continue
-        pair, verdict = texts[row.id], judged[row.id]
-        target = f"Critique: {verdict.critique}\n{prompts.CORRECTED}\n{row.solution}"
+        pair, target = texts[key], f"Critique: {verdict.critique}\n{prompts.CORRECTED}\n{solution}"
         example = Example(
-            id=row.id,
+            id=key,
             problem=pair.problem.id,
             role="refiner",
             messages=turns_of(prompts.refine_messages(solved(pair.problem, pair.wrong))),
@@ -61,6 +72,17 @@ def refiner_examples(
         )
         examples.setdefault((pair.problem.id, pair.wrong.text.strip(), target), example)
     return list(examples.values())
+
+
+def _correction(
+    key: str, texts: Mapping[str, PairTexts], accepted: Mapping[str, Corrected], settings: ExportSettings
+) -> str:
+    """What a refiner is to write after a critique; "" where there is no solution that passes the prompt filter."""
+    row = accepted.get(key)
+    if settings.corrections == "paired" and (row is None or row.reason):
+        right = texts[key].correct
+        row = judge_correction(Attempted(texts[key].problem, Correction(id=key, text=right.text, finish=right.finish)))
+    return row.solution if row else ""
 
 
 def verifier_examples(

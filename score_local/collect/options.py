@@ -58,6 +58,12 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--solutions", type=positive, metavar="N", help="examples for solver and programmer a question (4)"
     )
+    group.add_argument(
+        "--corrections",
+        choices=["prompted", "paired"],
+        help="what a refiner learns after a critique: what the model wrote with it in view, where right (default); "
+        "paired: where that is not right, the pair's right solution",
+    )
 
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:

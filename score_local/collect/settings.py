@@ -37,15 +37,19 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is exported of what was collected; may change from one export to the next.
 
     `dev_share` of the problems are the dev split; `solutions` a question at most become examples for the solver,
-    and as many programs for the programmer.
+    and as many programs for the programmer. `corrections`: what a refiner learns to write after a critique. "prompted":
+    the correction that the model wrote with it in view, which is SCORE's prompt filter; "paired": where that is not
+    right, the right solution that the critique was made of, since a model too small to follow its own critique would
+    teach next to nothing.
     """
 
     dev_share: Probability = 0.1
     solutions: Positive = 4
+    corrections: Literal["prompted", "paired"] = "prompted"
 
 
 FLAGS = {name: name for name in ("seed", "samples", "pairs", "programs", "feedback_on")}
-EXPORT_FLAGS = {"dev_share": "dev_share", "solutions": "solutions"}
+EXPORT_FLAGS = {name: name for name in ("dev_share", "solutions", "corrections")}
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -150,7 +150,7 @@ class Work:
         judged, accepted = self.collection.read(files.JUDGED), self.collection.read(files.ACCEPTED)
         wrong_steps = stages.wrong_steps(texts, judged.values())
         return [
-            *export.refiner_examples(texts, judged, accepted.values(), settings),
+            *export.refiner_examples(texts, judged, accepted, settings),
             *export.verifier_examples(problems, samples, labels, wrong_steps, settings),
             *export.solver_examples(problems, samples, labels, settings),
         ]

@@ -334,6 +334,17 @@ def test_the_first_wrong_step_is_named_by_default(engines: Engines) -> None:
     assert all(example.meta["wrong_step"] == 1 for example in examples("refiner"))
 
 
+def test_a_refiner_may_learn_the_right_solution_of_the_pair(engines: Engines) -> None:
+    """Where the model did not follow its own critique to the right answer, and on request only."""
+    engines.script = lambda r: "Step 1: so\n\\boxed{7}" if "again" in r.messages[-1].content else scripted.script(r)
+    run()
+    assert funnel()["prompt"] == {"not the gold answer": 1} and not examples("refiner")
+    run(*COLLECT, "--resume", "--stage", "export", "--corrections", "paired")
+    (refiner,) = examples("refiner")
+    critique, solution = prompts.split_refinement(refiner.target)
+    assert critique.startswith("Step 1 is the first wrong step.") and solution == scripted.solution(2, 2, 0)
+
+
 def test_a_damaged_manifest_is_one_line(engines: Engines) -> None:
     run()
     Path("run/manifest.json").write_text("{")
