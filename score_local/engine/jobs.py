@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from score_local.engine.backend import Backend
 from score_local.engine.protocol import Completion, Finish, Generate, Listener, Reply, Score, Scores, Usage
-from score_local.engine.repetition import in_a_loop
+from score_local.engine.repetition import LoopWatch
 from score_local.engine.sampler import Logits, Sampler, log_normalizer
 from score_local.engine.text import TextStream
 from score_local.errors import EngineError
@@ -81,7 +81,7 @@ class GenerateJob(Job):
         self._backend, self._sampler = backend, Sampler(request.sampling)
         self._room = min(request.sampling.max_tokens, backend.context - len(cells))
         self._stream = TextStream(request.sampling.stop)
-        self._loop_window = request.sampling.loop_window
+        self._loop = LoopWatch(request.sampling.loop_window)
         self._prefix, self._tokens, self._logprobs = prefix, list[int](), list[float]()
         self._prefix_text = request.prefix
 
@@ -91,12 +91,14 @@ class GenerateJob(Job):
             return self._finish("stop")
         self._tokens.append(token)
         self._logprobs.append(logprob)
-        self._tell(self._stream.feed(self._backend.piece(token)))
+        piece = self._backend.piece(token)
+        self._tell(self._stream.feed(piece))
+        looping = self._loop.hear(piece.decode("latin-1"))  # half a character, too, is a piece of its own
         if self._stream.stopped:
             return self._finish("stop")
         if len(self._tokens) >= self._room:
             return self._finish("length")
-        if in_a_loop(self._tokens, self._loop_window):
+        if looping:
             return self._finish("loop")
         self.cells.append(cell(token, self.adapter))
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from score_local.engine.protocol import Completion, Finish, Generate, Message, Score, Scores, Usage
-from score_local.engine.repetition import in_a_loop
+from score_local.engine.repetition import LoopWatch
 from score_local.errors import EngineError
 
 TOP_LOGPROBS = 20  # the most that vLLM and OpenAI give
@@ -113,8 +113,8 @@ class ReplyStream:
         self._finish: Finish | None = None
         self._done = self._reasoning = False
         self._usage: _Usage | None = None
-        self._pieces: list[int] = []  # a hash for each piece: to see loops, a piece is as good as a token
-        self._loop_window = loop_window
+        self._pieces = 0
+        self._loop, self._looping = LoopWatch(loop_window), False  # to see loops, a piece is as good as a token
 
     @property
     def ended(self) -> bool:
@@ -145,9 +145,7 @@ class ReplyStream:
         return self.text[before:]
 
     def completion(self, seconds: float) -> Completion:
-        return Completion(
-            self.text, finish=self._finish or "stop", usage=_usage(self._usage, len(self._pieces), seconds)
-        )
+        return Completion(self.text, finish=self._finish or "stop", usage=_usage(self._usage, self._pieces, seconds))
 
     def _hear(self, choice: _Choice) -> None:
         delta = choice.delta or _Delta()
@@ -160,12 +158,13 @@ class ReplyStream:
             self._reasoning = False
         if choice.finish_reason is not None:
             self._finish = "length" if choice.finish_reason == "length" else "stop"
-        elif in_a_loop(self._pieces, self._loop_window):
+        elif self._looping:
             self._finish = "loop"
 
     def _add(self, piece: str) -> None:
         self.text += piece
-        self._pieces.append(hash(piece))
+        self._pieces += 1
+        self._looping = self._loop.hear(piece)
 
 
 def scores_from(content: bytes, choices: Sequence[str], seconds: float) -> Scores:

@@ -33,7 +33,8 @@ class Message:
 class Sampling:
     """How tokens are chosen. `temperature` 0 is greedy; otherwise top-k cuts first (it is cheap), then top-p, min-p.
 
-    A reply ends ("loop") where its last `loop_window` tokens are one cycle three times or more; 0: it goes on.
+    A reply ends ("loop") where its last `loop_window` tokens or more are one cycle, three times at least, the numbers
+    of its lines aside; 0: it goes on.
     """
 
     temperature: float = 0.0
