@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -35,10 +35,20 @@ T = TypeVar("T")
 DEPTH = 256  # prompt tokens before decoding is timed
 STEPS = 32  # tokens decoded in each sequence while timed
 REPEATS = 3
-PLAIN = Sampling(loop_window=0)  # greedy, and to the end also of a reply that runs in a loop, as the plain loop does
+GREEDY = Sampling()  # as `batch` asks: a reply that runs in a loop is ended
+TO_THE_END = Sampling(loop_window=0)  # as the plain loop writes it: the same work
+ONE_BY_ONE = "one by one"
 MARGIN = 8  # tokens by which the plain loop's prompt may be the longer one
 # What libgomp does where nobody sets anything: the plain loop gets it, as its user would, and not this engine's choice.
 LIBRARY_DEFAULTS = {"GOMP_SPINCOUNT": "300000"}
+
+
+class Shape(NamedTuple):
+    """How many sequences of how many tokens, on how many threads (None: the physical cores)."""
+
+    sequences: int
+    context: int
+    threads: int | None
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -201,20 +211,18 @@ def _rate_while_all_live(times: Sequence[list[float]]) -> float:
     return sum(begin < t <= end for stamps in times for t in stamps) / max(end - begin, 1e-9)
 
 
-# -- the same problems, two ways ------------------------------------------------------------------------------------
+# -- the same problems, three ways ----------------------------------------------------------------------------------
 
 
-def solve_batched(
-    model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None
-) -> Solved:
-    """Greedy solutions through the engine; call it `apart`. Raises EngineError where one fails: it would count as
-    solved in no time."""
-    engine = open_engine(model, streams=sequences, context=context, threads=threads)
+def solve_batched(model: Path, problems: Sequence[Problem], sampling: Sampling, shape: Shape) -> Solved:
+    """Solutions through the engine; call it `apart`. Raises EngineError where one fails: it would count as solved in
+    no time."""
+    engine = open_engine(model, streams=shape.sequences, context=shape.context, threads=shape.threads)
     listeners = [_Clock() for _ in problems]
     began = time.perf_counter()
     try:
         for problem, listener in zip(problems, listeners, strict=True):
-            engine.submit(Generate(prompts.solve_messages(problem), sampling=PLAIN), listener)
+            engine.submit(Generate(prompts.solve_messages(problem), sampling=sampling), listener)
         replies = [_completion(listener.reply.get()) for listener in listeners]
     finally:
         seconds = time.perf_counter() - began
@@ -242,7 +250,7 @@ def solve_one_by_one(model: Path, problems: Sequence[Problem], context: int, thr
     began = time.perf_counter()
     for problem in problems:
         messages = [{"role": m.role, "content": m.content} for m in prompts.solve_messages(problem)]
-        reply: Any = llama.create_chat_completion(messages, temperature=0.0, max_tokens=PLAIN.max_tokens)  # type: ignore[arg-type]
+        reply: Any = llama.create_chat_completion(messages, temperature=0.0, max_tokens=TO_THE_END.max_tokens)  # type: ignore[arg-type]
         texts.append(reply["choices"][0]["message"]["content"] or "")
         generated += reply["usage"]["completion_tokens"]
     seconds = time.perf_counter() - began
@@ -250,20 +258,23 @@ def solve_one_by_one(model: Path, problems: Sequence[Problem], context: int, thr
     return Solved(len(problems), seconds, generated, _correct(problems, texts), peak_memory())
 
 
-def compare(
-    model: Path, problems: Sequence[Problem], sequences: int, context: int, threads: int | None
-) -> tuple[Solved, Solved]:
-    """(engine, single-sequence loop) on the same problems: half of the loop, the engine, the other half of the loop.
+def compare(model: Path, problems: Sequence[Problem], shape: Shape) -> dict[str, Solved]:
+    """The same problems by three ways of solving them: the engine, the engine where it ends no loop either, and the
+    single-sequence loop, of which one half is measured before the others and one half after them.
 
-    Problems that do not fit into `context` are left out, by name. Raises InputError where none fits.
+    Problems that do not fit into a sequence are left out, by name. Raises InputError where none fits.
     """
-    problems = _fitting(problems, apart(too_long, model, problems, context))
+    problems = _fitting(problems, apart(too_long, model, problems, shape.context))
     half = (len(problems) + 1) // 2
     with openmp(LIBRARY_DEFAULTS):
-        first = apart(solve_one_by_one, model, problems[:half], context, threads)
-    batched = apart(solve_batched, model, problems, sequences, context, threads)
+        first = apart(solve_one_by_one, model, problems[:half], shape.context, shape.threads)
+    batched = {
+        name: apart(solve_batched, model, problems, sampling, shape)
+        for name, sampling in (("engine", GREEDY), ("to the end", TO_THE_END))
+    }
     with openmp(LIBRARY_DEFAULTS):
-        return batched, first + apart(solve_one_by_one, model, problems[half:], context, threads)
+        rest = apart(solve_one_by_one, model, problems[half:], shape.context, shape.threads)
+    return {**batched, ONE_BY_ONE: first + rest}
 
 
 def too_long(model: Path, problems: Sequence[Problem], context: int) -> list[str]:
@@ -288,8 +299,9 @@ def _fitting(problems: Sequence[Problem], too_long: Sequence[str]) -> Sequence[P
     return fitting
 
 
-def memory(model: Path, sequences: int, context: int, threads: int | None) -> Memory:
+def memory(model: Path, shape: Shape) -> Memory:
     """Peak memory of an engine whose every sequence is filled to half; call it `apart`."""
+    sequences, context, threads = shape
     backend = LlamaBackend(model, streams=sequences, context=context, threads=threads)
     try:
         filled = context // 2 // backend.chunk * backend.chunk

@@ -59,6 +59,10 @@ def _machine(threads: int | None) -> str:
     return f"{platform.machine()}, {threads or physical_cores()} threads, {platform.system()}"
 
 
+def _shape(options: argparse.Namespace) -> bench.Shape:
+    return bench.Shape(options.parallel, options.context, options.threads)
+
+
 def _sweep(model: Path, threads: int | None) -> list[bench.Rates]:
     print(f"\ntokens/s at a depth of {bench.DEPTH}, median of {bench.REPEATS}")
     print(f"{'sequences':>9} {'prefill':>9} {'bare decode':>12} {'engine':>9} {'engine/bare':>12}")
@@ -84,7 +88,7 @@ def _neighbour(model: Path, options: argparse.Namespace) -> dict[str, float]:
 
 
 def _memory(model: Path, options: argparse.Namespace) -> bench.Memory:
-    found = bench.apart(bench.memory, model, options.parallel, options.context, options.threads)
+    found = bench.apart(bench.memory, model, _shape(options))
     mib = 2**20
     verdict = "within" if found.peak <= found.allowed else "ABOVE"
     print(
@@ -99,10 +103,12 @@ def _loop(model: Path, options: argparse.Namespace, problems: Sequence[Problem])
     print(f"\n{len(problems)} problems, greedy: {options.parallel} sequences, and llama_cpp.Llama one by one")
     if len(problems) < options.parallel:
         print(f"note: fewer problems than sequences ({options.parallel})", file=sys.stderr)
-    batched, single = bench.compare(model, problems, options.parallel, options.context, options.threads)
-    print(f"{'':10} {'per hour':>9} {'tokens/s':>9} {'correct':>8} {'seconds':>8} {'peak MiB':>9}")
-    for name, solved in (("engine", batched), ("one by one", single)):
-        rate, peak = solved.generated / solved.seconds, solved.peak_memory / 2**20
-        print(f"{name:10} {solved.per_hour:9.0f} {rate:9.1f} {solved.correct:8} {solved.seconds:8.0f} {peak:9,.0f}")
-    print(f"ratio of problems per hour: {batched.per_hour / single.per_hour:.2f}")
-    return {"engine": batched, "one_by_one": single}
+    ways = bench.compare(model, problems, _shape(options))
+    single = ways[bench.ONE_BY_ONE]
+    titles = f"{'per hour':>9} {'ratio':>6} {'tokens/s':>9} {'tokens':>7} {'correct':>8} {'seconds':>8} {'peak MiB':>9}"
+    print(f"{'':10} {titles}")
+    for name, way in ways.items():
+        speed = f"{way.per_hour:9.0f} {way.per_hour / single.per_hour:6.2f} {way.generated / way.seconds:9.1f}"
+        print(f"{name:10} {speed} {way.generated:7} {way.correct:8} {way.seconds:8.0f} {way.peak_memory / 2**20:9,.0f}")
+    print("to the end: replies that run in a loop, too, as the single-sequence loop writes them; the engine ends them")
+    return ways

@@ -14,11 +14,13 @@ from score_local.commands import setup
 from score_local.engine.protocol import Generate, Request, Sampling
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import EngineError, InputError
+from score_local.policy import Policy
 from score_local.problem import Problem
 
 SOLVED = bench.Solved(problems=2, seconds=1.0, generated=10, correct=1, peak_memory=2**20)
 SHORT = ("--skip-sweep",)
 COMPARE = bench.compare
+SHAPE = bench.Shape(4, 1024, None)
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +32,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Sequence[P
         found.append(())
         return bench.Memory(peak=1, allowed=2)
 
-    def compare(_: Path, problems: Sequence[Problem], *__: object) -> tuple[bench.Solved, bench.Solved]:
+    def compare(_: Path, problems: Sequence[Problem], *__: object) -> dict[str, bench.Solved]:
         found[-1] = problems
-        return SOLVED, SOLVED
+        return {"engine": SOLVED, bench.ONE_BY_ONE: msgspec.structs.replace(SOLVED, seconds=3.0)}
 
     monkeypatch.setattr(setup, "model_of", lambda _: tmp_path / "model.gguf")
     monkeypatch.setattr(bench, "apart", memory)
@@ -72,6 +74,14 @@ def test_a_faulty_line_is_told_and_the_others_are_measured_with(
     assert json.loads(Path("a.json").read_text())["problems"]["engine"]["correct"] == 1
 
 
+def test_each_way_is_held_against_the_single_sequence_loop(
+    measured: list[Sequence[Problem]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", *SHORT]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["engine", "7200", "3.00"] in [row[:3] for row in rows]
+
+
 def test_the_shipped_problems_up_to_the_limit(measured: list[Sequence[Problem]]) -> None:
     assert cli.main(["bench", *SHORT]) == 0
     assert cli.main(["bench", *SHORT, "--limit", "1"]) == 0
@@ -98,8 +108,9 @@ def test_a_problem_that_does_not_fit_is_left_out_of_both_by_name(
 ) -> None:
     solved: list[list[str]] = []
     monkeypatch.setattr(bench, "apart", solving_all_but(["b"], solved))
-    batched, single = COMPARE(Path("m.gguf"), PROBLEMS, 4, 1024, None)
-    assert (batched.problems, single.problems) == (2, 2) and solved == [["a"], ["a", "c"], ["c"]]
+    ways = COMPARE(Path("m.gguf"), PROBLEMS, SHAPE)
+    assert {name: way.problems for name, way in ways.items()} == {"engine": 2, "to the end": 2, "one by one": 2}
+    assert solved == [["a"], ["a", "c"], ["a", "c"], ["c"]]
     assert capsys.readouterr().err == "score-local: left out, as the prompt is too long for --context: b\n"
 
 
@@ -107,11 +118,14 @@ def test_where_no_problem_fits_nothing_is_measured(monkeypatch: pytest.MonkeyPat
     solved: list[list[str]] = []
     monkeypatch.setattr(bench, "apart", solving_all_but(["a", "b", "c"], solved))
     with pytest.raises(InputError, match=r"--context: the prompts of all problems are too long \(a, b, c\). Raise it"):
-        COMPARE(Path("m.gguf"), PROBLEMS, 4, 1024, None)
+        COMPARE(Path("m.gguf"), PROBLEMS, SHAPE)
     assert solved == []
 
 
-def test_the_engine_writes_as_much_as_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sampling", [bench.GREEDY, bench.TO_THE_END])
+def test_the_engine_is_asked_as_batch_asks_and_for_as_much_as_the_plain_loop_writes(
+    sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[Request] = []
 
     def script(request: Request) -> str:
@@ -119,16 +133,17 @@ def test_the_engine_writes_as_much_as_the_plain_loop(monkeypatch: pytest.MonkeyP
         return "\\boxed{4}"
 
     monkeypatch.setattr(bench, "open_engine", lambda *_, **__: ScriptedEngine(script))
-    found = bench.solve_batched(Path("m.gguf"), PROBLEMS, 4, 1024, None)
+    found = bench.solve_batched(Path("m.gguf"), PROBLEMS, sampling, SHAPE)
     assert (found.problems, found.correct) == (3, 3)
     for request in asked:
-        assert isinstance(request, Generate) and request.sampling == Sampling(loop_window=0)
+        assert isinstance(request, Generate) and request.sampling == sampling
+    assert Policy().solve.sampling(0) == bench.GREEDY and Sampling(loop_window=0) == bench.TO_THE_END
 
 
 def test_a_reply_that_failed_is_no_solution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "open_engine", lambda *_, **__: ScriptedEngine(lambda _: EngineError("out of memory")))
     with pytest.raises(EngineError, match="out of memory"):
-        bench.solve_batched(Path("m.gguf"), PROBLEMS, 4, 1024, None)
+        bench.solve_batched(Path("m.gguf"), PROBLEMS, bench.GREEDY, SHAPE)
 
 
 def test_without_the_loop_no_problem_is_read(measured: list[Sequence[Problem]]) -> None:

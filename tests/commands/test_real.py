@@ -84,7 +84,7 @@ def test_solve_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_memory_stays_within_what_is_promised(model: Path) -> None:
-    found = bench.apart(bench.memory, model, 8, 1024, None)
+    found = bench.apart(bench.memory, model, bench.Shape(8, 1024, None))
     assert 0 < found.peak <= found.allowed
 
 
