@@ -21,9 +21,10 @@ from score_local.methods import METHODS
 from score_local.policy import Policy
 from score_local.problem import Problem
 from score_local.prompts import Conversation
-from score_local.trace import Round, Trace
+from score_local.trace import Attempt, Round, Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 from score_local.verifiers.case import Case
+from score_local.verifiers.program import hint_of
 from tui.turns import refinement_of
 
 Tell = Callable[[Trace], None]
@@ -45,7 +46,8 @@ def solving(problem: Problem, policy: Policy, trust: Trust, context: Conversatio
 def refining(problem: Problem, trace: Trace, policy: Policy, context: Conversation, *, hint: str = "") -> Steps[Trace]:
     """Another refinement of what a trace came to, because the person wants one, with a hint where there is one.
 
-    Nobody doubts it: where it holds an answer, that answer stands; where it holds none or failed, the one before does.
+    Where programs won a vote there is no solution but the first: its refiner is told what they compute. Nobody doubts
+    what it writes: where it holds an answer, that answer stands; where it holds none or failed, the one before does.
     """
     assert trace.initial is not None
     *before, last = trace.rounds or (Round(None, ()),)
@@ -53,7 +55,9 @@ def refining(problem: Problem, trace: Trace, policy: Policy, context: Conversati
     attempt, asked = refinement_of(trace) or trace.initial, _asked(problem, context)
     conversation = (*asked, Message("assistant", attempt.text))
     case = Case(problem, attempt, asked, conversation, policy, NOTHING_KNOWN)
-    repaired = yield from _repaired(case, Round(None, ()) if last.refinement else last, hint)
+    repaired = yield from _repaired(
+        case, Round(None, ()) if last.refinement else last, hint or _computed(trace, attempt)
+    )
     refined, grown = repaired.refinement, msgspec.structs.replace(trace, rounds=(*rounds, repaired))
     if refined is None:
         return grown
@@ -62,6 +66,15 @@ def refining(problem: Problem, trace: Trace, policy: Policy, context: Conversati
         return grown
     correct = None if trace.gold is None else answers.is_right(refined.answer, trace.gold, trace.kind) is True
     return msgspec.structs.replace(grown, answer=refined.answer, refined=True, status="solved", final_correct=correct)
+
+
+def _computed(trace: Trace, attempt: Attempt) -> str:
+    """The hint of the answer that programs won with, where it is not the attempt's; else ""."""
+    answer = trace.answer
+    if answer is None or (attempt.answer is not None and answers.agrees(answer, attempt.answer, trace.kind)):
+        return ""
+    programs = (c.answer for c in trace.candidates if c.source == "program" and c.answer is not None)
+    return hint_of(answer) if any(answers.agrees(found, answer, trace.kind) for found in programs) else ""
 
 
 def replying(question: str, policy: Policy, context: Conversation) -> Steps[Completion]:

@@ -92,7 +92,12 @@ def program_hint(case: Case) -> str:
         return ""
     favourite = Counter(stated).most_common(1)[0][0]
     known = case.attempt.answer is not None and answers.agrees(favourite, case.attempt.answer, case.problem.kind)
-    return "" if known else _text("hint").replace("{answer}", favourite)
+    return "" if known else hint_of(favourite)
+
+
+def hint_of(answer: str) -> str:
+    """What a refiner is told of the answer that a program computed."""
+    return _text("hint").replace("{answer}", answer)
 
 
 def source_of(reply: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from score_local import prompts
 from score_local.engine.protocol import Completion, Generate, Message, Reply, Scores, Usage
 from score_local.engine.steps import Steps
 from score_local.errors import EngineError, InputError
@@ -166,6 +167,26 @@ def test_a_refinement_that_holds_an_answer_stands() -> None:
     grown, _ = drive(work.refining(PROBLEM, failed, SELF, ()), [RIGHT])
     assert (grown.answer, grown.status, grown.final_correct) == ("4", "solved", True)
     assert len(grown.rounds) == 1 and not grown.rounds[0].error, "it was made after all"
+
+
+SAMPLED = tuple(candidate for candidate in VOTED.candidates if candidate.source != "program")
+
+
+@pytest.mark.parametrize(
+    ("trace", "hint", "told", "why"),
+    [
+        (VOTED, "", "A program that was written for this question computes 7.", "the programs' answer won"),
+        (VOTED, "count", "count", "the person's hint is the one"),
+        (msgspec.structs.replace(VOTED, answer="5"), "", None, "the first answer won"),
+        (msgspec.structs.replace(VOTED, answer=None), "", None, "none won"),
+        (msgspec.structs.replace(VOTED, candidates=SAMPLED), "", None, "samples won: no program computes it"),
+    ],
+)
+def test_a_refiner_is_told_what_won_a_vote(trace: Trace, hint: str, told: str | None, why: str) -> None:
+    _, asked = drive(work.refining(PROBLEM, trace, SELF, (), hint=hint), [RIGHT])
+    assert asked[0].messages[-2].content == "it is 5", "the only solution there is"
+    request = asked[0].messages[-1].content
+    assert request.endswith(f" {told}") if told else request == prompts.text("refine"), why
 
 
 def test_a_vote_and_a_seed_are_policies() -> None:
