@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from score_local.errors import ModelError
 
-SUFFIX = ".part"
+SUFFIX, LOCK = ".part", ".lock"
 
 
 @contextmanager
@@ -38,20 +39,43 @@ def whole_file(target: Path) -> Iterator[Path]:
 @contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` for what has yet to become it. It goes away when the block ends, with all that is still
-    in it; only a killed process leaves one, named `<target>.part-...`. Raises ModelError where it cannot be made."""
+    in it; a killed process leaves one, `<target>.parts`, which the next one empties.
+
+    Raises ModelError where it cannot be made, or another process works in it.
+    """
+    folder = target.with_name(target.name + SUFFIX + "s")
+    lock = FileLock(folder / LOCK)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made = tempfile.TemporaryDirectory(prefix=f"{target.name}{SUFFIX}-", dir=target.absolute().parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        _empty(folder)
+    except Timeout as error:
+        raise ModelError("another process is making it", str(target), "Wait for it, or choose another --out") from error
     except OSError as error:
         raise _unwritable(target, error) from error
-    with made as folder:
-        yield Path(folder)
+    try:
+        yield folder
+    finally:
+        _empty(folder)
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Removes all but the lock, as far as it can."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            with suppress(OSError):
+                path.unlink()
 
 
 def move_files(folder: Path, out: Path) -> None:
     """Moves all files of a scratch folder into `out`, the models last: a model never lies there without its proof.
     Raises ModelError."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".gguf"):
+    made = (path for path in folder.iterdir() if path.name != LOCK)
+    for path in sorted(made, key=lambda path: path.suffix == ".gguf"):
         try:
             os.replace(path, out / path.name)
         except OSError as error:

@@ -137,6 +137,35 @@ def test_a_killed_merge_never_looks_finished(tmp_path: Path) -> None:
     read_header(out)
 
 
+WORKING = """
+import sys, time
+from pathlib import Path
+from convert.partial import scratch_folder
+with scratch_folder(Path(sys.argv[1])) as folder:
+    (folder / "sub").mkdir()
+    (folder / "half.gguf").write_text("x")
+    print("working", flush=True)
+    time.sleep(30)
+"""
+
+
+def test_what_a_killed_conversion_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    target, left = tmp_path / "out", tmp_path / "out.parts"
+    with subprocess.Popen([sys.executable, "-c", WORKING, str(target)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "working\n"
+        with pytest.raises(ModelError, match="out: another process is making it"), partial.scratch_folder(target):
+            raise AssertionError("two in one folder")
+        assert (left / "half.gguf").exists()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (left / "half.gguf").exists()
+    with partial.scratch_folder(target) as folder:
+        assert folder == left and {path.name for path in folder.iterdir()} <= {partial.LOCK}
+        (folder / "made.gguf").write_text("y")
+        partial.move_files(folder, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["made.gguf"]
+
+
 def test_an_interrupted_merge_leaves_nothing(tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
