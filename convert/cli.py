@@ -91,6 +91,7 @@ def _add_lora(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = _command(commands, "lora", "adapter into a LoRA GGUF that llama.cpp loads beside the base")
     _add_adapter(command)
     command.add_argument("--type", default="f16", choices=["f16", "bf16", "f32", "q8_0"], help="of the factors (f16)")
+    command.add_argument("--rank", type=positive, metavar="R", help="cut higher ranks: a smaller file")
     command.add_argument("--out", type=Path, metavar="FILE", help="default: <adapter>-lora.gguf")
 
 

@@ -49,7 +49,9 @@ def merge(options: argparse.Namespace) -> int:
 def lora(options: argparse.Namespace) -> int:
     target = options.out or Path(f"{_stem(options.adapter)}-lora.gguf")
     with _opened(options) as (base, adapter):
-        write_lora(base, adapter, target, options.type)
+        kept = write_lora(base, adapter, target, options.type, options.rank)
+    if options.rank:
+        print(f"rank {options.rank} at most keeps {kept:.1%} of the changes' squared norm", file=sys.stderr)
     print(target)
     return 0
 

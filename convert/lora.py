@@ -3,6 +3,9 @@
 llama.cpp (src/llama-adapter.h) scales every pair of factors by alpha / rank, one alpha for all, the rank being that of
 the pair. The true scale of a module (rsLoRA, patterns) is kept by the alpha that most modules need; what a module
 differs from it goes into its B.
+
+An adapter may be made smaller by cutting its rank: of each change B A the largest singular values are kept, which is
+the nearest change of that rank (Eckart and Young, 1936).
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, LlamaFileType
@@ -31,21 +34,24 @@ LORA_TYPES = (*FILE_TYPES, "q8_0")
 Q8_BLOCK = 32  # weights: a row of Q8_0 holds whole blocks
 
 
-def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16") -> None:
-    """Writes `target`, an adapter for run time, its factors in `type`; an aLoRA's invocation tokens go with it.
+def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16", rank: int | None = None) -> float:
+    """Writes `target`, an adapter for run time, its factors in `type` and of `rank` at most; an aLoRA's invocation
+    tokens go with it. Returns the share of the changes' squared norm that is kept, 1 where no rank is cut.
 
     Raises ModelError: it asks for what is not supported, does not fit the base, holds what llama.cpp cannot add at run
     time, or `target` exists.
     """
     require_supported(base, adapter)
     placed = placed_changes(base, adapter)
-    alpha = common_alpha(placed)
+    alpha, kept, whole = common_alpha(placed, rank), 0.0, 0.0
     with whole_file(target) as part:
         writer = GGUFWriter(str(part), base.architecture.name)
         try:
             _write_metadata(writer, base, adapter, alpha, type)
             for name, change in placed.items():
-                for suffix, factor in zip(("lora_a", "lora_b"), _factors(base, name, change, alpha), strict=True):
+                nearest = cut(change, rank)
+                kept, whole = kept + nearest.kept, whole + nearest.whole
+                for suffix, factor in zip(("lora_a", "lora_b"), _factors(base, name, nearest, alpha), strict=True):
                     _require_usable(factor, f"{name}.{suffix}", adapter.folder, type)
                     _add(writer, f"{name}.{suffix}", factor, type)
             writer.write_header_to_file()
@@ -53,6 +59,7 @@ def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16"
             writer.write_tensors_to_file()
         finally:
             writer.close()
+    return kept / whole if whole else 1.0
 
 
 def placed_changes(base: Base, adapter: PeftAdapter) -> dict[str, LoraChange]:
@@ -81,9 +88,35 @@ def placed_changes(base: Base, adapter: PeftAdapter) -> dict[str, LoraChange]:
     return placed
 
 
-def common_alpha(changes: Mapping[str, LoraChange]) -> float:
-    """The alpha that gives most changes their scale."""
-    return Counter(change.scale * change.rank for change in changes.values()).most_common(1)[0][0]
+def common_alpha(changes: Mapping[str, LoraChange], rank: int | None = None) -> float:
+    """The alpha that gives most changes their scale, where none has a rank above `rank`."""
+    alphas = (change.scale * min(change.rank, rank or change.rank) for change in changes.values())
+    return Counter(alphas).most_common(1)[0][0]
+
+
+class Nearest(NamedTuple):
+    """The factors of a change, its rank cut or not; of its squared norm, what they keep and the whole."""
+
+    change: LoraChange
+    a: Array
+    b: Array
+    kept: float
+    whole: float
+
+
+def cut(change: LoraChange, rank: int | None) -> Nearest:
+    """The change of rank `rank` at most that is nearest to `change`."""
+    a, b = change.a.read(), change.b.read()
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Nearest(change, a, b, 0.0, 0.0)  # and is refused
+    if rank is None or rank >= change.rank:
+        norm = float(change.scale**2 * ((a @ a.T) * (b.T @ b)).sum())
+        return Nearest(change, a, b, norm, norm)
+    (rows, upper), (columns, lower) = np.linalg.qr(b), np.linalg.qr(a.T)
+    left, values, right = np.linalg.svd(upper @ lower.T)
+    root, squares = np.sqrt(values[:rank]), (change.scale * values) ** 2
+    a, b = (right[:rank] * root[:, None]) @ columns.T, rows @ (left[:, :rank] * root)
+    return Nearest(change, a, b, float(squares[:rank].sum()), float(squares.sum()))
 
 
 def _write_metadata(writer: GGUFWriter, base: Base, adapter: PeftAdapter, alpha: float, type: str) -> None:
@@ -99,11 +132,11 @@ def _write_metadata(writer: GGUFWriter, base: Base, adapter: PeftAdapter, alpha:
         writer.add_key_value(key, list(adapter.invocation_tokens), GGUFValueType.ARRAY, GGUFValueType.UINT32)
 
 
-def _factors(base: Base, name: str, change: LoraChange, alpha: float) -> tuple[Array, Array]:
+def _factors(base: Base, name: str, nearest: Nearest, alpha: float) -> tuple[Array, Array]:
     """A and B as llama.cpp wants them: A (rank, columns), B (rows, rank) in the order of the base's rows; of the
     embedding, which is looked up and not multiplied, A is (rows, rank) and B (columns, rank)."""
-    a, b = change.a.read(), change.b.read()
-    rest = change.scale * change.rank / alpha
+    change, a, b, *_ = nearest
+    rest = change.scale * a.shape[0] / alpha
     if rest != 1.0:
         b = b * np.float32(rest)
     if change.embedding:

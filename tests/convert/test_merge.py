@@ -151,6 +151,33 @@ def test_a_lora_in_every_type(type: str, tiny_base: TinyBase, tmp_path: Path) ->
     assert kl(base, adapter, tmp_path / "base.gguf", tmp_path / "lora.gguf") < 1e-3
 
 
+@pytest.mark.parametrize("more", [{}, {"rank_pattern": {"q_proj": 2}, "use_rslora": True}], ids=["alike", "patterns"])
+def test_a_rank_is_cut_to_the_nearest_change(more: dict[str, Any], tiny_base: TinyBase, tmp_path: Path) -> None:
+    base = tiny_base("qwen2")
+    adapter = read_peft(tiny_adapter(base, tmp_path / "adapter", target_modules=EVERYWHERE, r=8, **more))
+    assert write_lora(open_base(base), adapter, tmp_path / "whole.gguf", "f32") == 1.0
+    kept = write_lora(open_base(base), adapter, tmp_path / "cut.gguf", "f32", 3)
+    whole, cut = (changes_of(tmp_path / name) for name in ("whole.gguf", "cut.gguf"))
+    assert kept == pytest.approx(sum((cut[k] ** 2).sum() for k in cut) / sum((whole[k] ** 2).sum() for k in whole))
+    assert 0.3 < kept < 0.99
+    for name, change in whole.items():
+        left, values, right = np.linalg.svd(change, full_matrices=False)
+        nearest = (left[:, :3] * values[:3]) @ right[:3]
+        np.testing.assert_allclose(cut[name], nearest, atol=1e-5, err_msg=name)
+    assert (tmp_path / "cut.gguf").stat().st_size < (tmp_path / "whole.gguf").stat().st_size
+
+
+def changes_of(path: Path) -> dict[str, Any]:
+    """What llama.cpp adds to each weight: alpha / rank * B @ A."""
+    alpha, tensors = read_header(path).metadata["adapter.lora.alpha"], tensors_of(path)
+    pairs = {name: (tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]) for name in map(_module, tensors)}
+    return {name: float(alpha) / len(a) * b @ a for name, (a, b) in pairs.items()}  # type: ignore[arg-type]
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 def tensors_of(path: Path) -> dict[str, Any]:
     return {tensor.name: np.array(tensor.data) for tensor in GGUFReader(str(path)).tensors}
 
