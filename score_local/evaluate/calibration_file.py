@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ COMPARED = {
     "thinking": _Compared("thinking"),
     "adapters": _Compared("adapters"),
 }
+ASKED_BY = {"verifier": "self", "programmer": "program"}  # the adapter of a role is asked by one verifier
 HEAD = "# How far the verifiers of one model can be trusted; written by `score-local calibrate`.\n"
 AGAIN = "Write it again: score-local calibrate RUN"
 
@@ -80,10 +82,19 @@ def origin_of(manifest: Manifest) -> Origin:
 
 def differences(calibration: Calibration, origin: Origin) -> list[str]:
     """What is another now than when the calibration was fitted, as words: its probabilities hold for that alone."""
+    before, now = (_concerning(calibration.signals, made) for made in (calibration.origin, origin))
     return [
         told.word
         for field, told in COMPARED.items()
         if (told.verifier is None or told.verifier in calibration.signals)
-        and (before := getattr(calibration.origin, field)) is not None
-        and before != getattr(origin, field)
+        and getattr(before, field) is not None
+        and getattr(before, field) != getattr(now, field)
     ]
+
+
+def _concerning(signals: Sequence[str], origin: Origin) -> Origin:
+    """Of the adapters, those that what is judged and `signals` hang on; who refines comes after the verdict."""
+    kept = {
+        role: sha256 for role, sha256 in origin.adapters.items() if role == "solver" or ASKED_BY.get(role) in signals
+    }
+    return msgspec.structs.replace(origin, adapters=kept)

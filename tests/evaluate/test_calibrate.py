@@ -197,7 +197,7 @@ def test_a_damaged_file_is_refused(
 
 
 def test_what_changed_since_is_told(fitted: tuple[Calibration, Report]) -> None:
-    other = msgspec.structs.replace(ORIGIN, prompts="2" * 64, adapters={"verifier": "3" * 64})
+    other = msgspec.structs.replace(ORIGIN, prompts="2" * 64, adapters={"solver": "3" * 64})
     assert differences(fitted[0], ORIGIN) == [] and differences(fitted[0], other) == ["prompts", "adapters"]
 
 
@@ -212,6 +212,12 @@ NEWER = msgspec.structs.replace(ORIGIN, programs=4, tokens=512, thinking=False, 
         ({"samples": 9}, ("consistency",), ["number of samples"]),
         ({"judge": None}, ("model",), ["judge"]),
         ({"tokens": 64, "thinking": True}, ("self",), ["longest solution", "thinking"]),
+        ({"adapters": {"solver": "3" * 64}}, ("self",), ["adapters"]),
+        ({"adapters": {"verifier": "3" * 64}}, ("self",), ["adapters"]),
+        ({"adapters": {"verifier": "3" * 64}}, ("program",), []),
+        ({"adapters": {"programmer": "3" * 64}}, ("self", "program"), ["adapters"]),
+        ({"adapters": {"programmer": "3" * 64}}, ("self",), []),
+        ({"adapters": {"refiner": "3" * 64}}, ("self", "program"), []),  # comes after the verdict
     ],
 )
 def test_what_matters_to_its_verifiers_is_compared(
