@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from convert.adapter import Adapter
 from convert.architectures import EMBEDDING
 from convert.base import Base, open_base, read_config
 from convert.lora import placed_changes
-from convert.merge import AHEAD, ENDS, FILE_TYPES, PIECE, WORKERS, merged_sources, planned
-from convert.peft_adapter import PeftAdapter, read_peft
+from convert.lora_gguf import open_adapter
+from convert.merge import AHEAD, FILE_TYPES, PIECE, WORKERS, ends_touched, merged_sources, planned
 from convert.supported import UNSUPPORTED
 from convert.vocabulary import read_vocabulary, token_texts
 from score_local.adapter_files import CARD
@@ -44,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True):
     """What is to be converted, and where to."""
 
-    adapter: PeftAdapter
+    adapter: Adapter
     base: Base
     out: Path
 
@@ -52,7 +53,7 @@ class Job(msgspec.Struct, frozen=True):
 def check(adapter: Path, base: Path, donor: Path | None = None, out: Path = Path()) -> list[Rule]:
     """Every rule's finding; where the adapter or the base cannot be read at all, that alone."""
     rules = list[Rule]()
-    read = _read("adapter", lambda: read_peft(adapter), rules)
+    read = _read("adapter", lambda: open_adapter(adapter), rules)
     opened = _read("base", lambda: open_base(base, donor), rules)
     if read is None or opened is None:
         return rules
@@ -89,7 +90,7 @@ def architecture(job: Job) -> Iterable[Rule]:
 
 def base_model(job: Job) -> Iterable[Rule]:
     trained, given = job.adapter.base, job.base.name
-    stated = _stated_base(job.adapter.folder)
+    stated = _stated_base(job.adapter.path)
     if not trained and not stated:
         yield Rule(name="base model", what="the adapter does not say what it was trained on", doubt=True)
     elif given and _plain(given) not in {_plain(trained), _plain(stated)}:
@@ -153,7 +154,7 @@ def kind(job: Job) -> Iterable[Rule]:
 
 
 def embeddings(job: Job) -> Iterable[Rule]:
-    touched = [name for name in (*job.adapter.changes, *job.adapter.replaced) if name.endswith(ENDS)]
+    touched = ends_touched(job.base, job.adapter)
     if touched and job.base.tied:
         what = f"it changes {', '.join(touched)}, and the base's embedding and output are one tensor"
         remedy = "The merged file holds both, and is larger by one of them"

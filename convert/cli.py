@@ -120,7 +120,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command = _command(commands, "verify", "prove that converted files are right")
     command.add_argument("files", type=Path, nargs="+", help="merged or LoRA GGUFs")
     command.add_argument("--base", required=True, metavar="BASE", help="the base model")
-    command.add_argument("--adapter", type=Path, metavar="DIR", help="the PEFT adapter that is in them")
+    command.add_argument("--adapter", type=Path, metavar="ADAPTER", help="the adapter that is in them")
     command.add_argument("--merged", type=Path, metavar="FILE", help="the most exact merged file (default: the first)")
     command.add_argument("--base-gguf", type=Path, metavar="FILE", help="the GGUF that a LoRA GGUF runs on")
     command.add_argument("--text", type=Path, metavar="FILE", help="a held-back text of the adapter's task")
@@ -154,7 +154,7 @@ def _command(
 
 
 def _add_adapter(command: argparse.ArgumentParser) -> None:
-    command.add_argument("adapter", type=Path, help="the folder that PEFT saved")
+    command.add_argument("adapter", type=Path, help="the folder that PEFT saved, or a LoRA GGUF")
     command.add_argument("--base", required=True, metavar="BASE", help="the base model")
     command.add_argument("--donor", type=Path, metavar="GGUF", help="a GGUF of BASE: its metadata are copied")
     command.add_argument("--llama-cpp", type=Path, metavar="DIR", help="a checkout whose converter makes the donor")

@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convert.adapter import Adapter, adapter_name
 from convert.base import Base, open_base
 from convert.check import Rule
 from convert.check import check as check_rules
 from convert.llama_cpp_checkout import make_donor
 from convert.lora import write_lora
+from convert.lora_gguf import open_adapter
 from convert.merge import FILE_TYPES, merged_sources
 from convert.merge import merge as merge_into
 from convert.partial import move_files, refuse_existing, scratch_folder
-from convert.peft_adapter import PeftAdapter, read_peft
 from convert.progress import progress
 from score_local.catalog import resolve_base
 from score_local.errors import ModelError
@@ -39,7 +40,7 @@ def check(options: argparse.Namespace) -> int:
 
 def merge(options: argparse.Namespace) -> int:
     type = _type_to_merge_into(options.type)
-    target = options.out or Path(f"{_stem(options.adapter)}-{type}.gguf")
+    target = options.out or Path(f"{adapter_name(options.adapter)}-{type}.gguf")
     with _opened(options) as (base, adapter):
         _merge_as(base, adapter, target, type)
     print(target)
@@ -47,7 +48,7 @@ def merge(options: argparse.Namespace) -> int:
 
 
 def lora(options: argparse.Namespace) -> int:
-    target = options.out or Path(f"{_stem(options.adapter)}-lora.gguf")
+    target = options.out or Path(f"{adapter_name(options.adapter)}-lora.gguf")
     with _opened(options) as (base, adapter):
         kept = write_lora(base, adapter, target, options.type, options.rank)
     if options.rank:
@@ -105,7 +106,7 @@ def verify(options: argparse.Namespace) -> int:
 def all(options: argparse.Namespace) -> int:
     """check, merge, quantize, verify, register; stops at the first that fails. No file has its final name before it is
     proved, so whatever goes wrong on the way blocks no second try."""
-    types, stem = _types(options.to), _stem(options.adapter)
+    types, stem = _types(options.to), adapter_name(options.adapter)
     kept = [f"{stem}-{type}.gguf" for type in dict.fromkeys([*types, *(["f16"] if options.keep_f16 else [])])]
     targets = [options.out / name for name in kept]
     matrix = _require_usable(options, types, targets)
@@ -150,13 +151,13 @@ def _donor(options: argparse.Namespace) -> Iterator[Path | None]:
 
 
 @contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[tuple[Base, PeftAdapter]]:
-    adapter = read_peft(options.adapter)
+def _opened(options: argparse.Namespace) -> Iterator[tuple[Base, Adapter]]:
+    adapter = open_adapter(options.adapter)
     with _donor(options) as donor:
         yield open_base(resolve_base(options.base, fetch=options.fetch), donor), adapter
 
 
-def _merge_as(base: Base, adapter: PeftAdapter, target: Path, type: str) -> None:
+def _merge_as(base: Base, adapter: Adapter, target: Path, type: str) -> None:
     """Merges into a type without loss, or into one beside the target that is then quantised."""
     if type in FILE_TYPES:
         with progress(f"merging into {target.name}", "bytes") as tell:
@@ -169,7 +170,7 @@ def _merge_as(base: Base, adapter: PeftAdapter, target: Path, type: str) -> None
         _quantize(exact, target, type)
 
 
-def _make(base: Base, adapter: PeftAdapter, exact: Path, types: list[str], **how: Any) -> list[Path]:
+def _make(base: Base, adapter: Adapter, exact: Path, types: list[str], **how: Any) -> list[Path]:
     """Merges into `exact`, an F16 file, and quantises that into its siblings; all the files."""
     _merge_as(base, adapter, exact, "f16")
     made = {type: exact.with_name(f"{_without_type(exact)}-{type}.gguf") for type in types if type != "f16"}
@@ -178,7 +179,7 @@ def _make(base: Base, adapter: PeftAdapter, exact: Path, types: list[str], **how
     return [exact, *made.values()]
 
 
-def _shapes(base: Base, adapter: PeftAdapter) -> dict[str, tuple[int, ...]]:
+def _shapes(base: Base, adapter: Adapter) -> dict[str, tuple[int, ...]]:
     """Of the merged model's tensors, the width first."""
     return {name: tuple(reversed(source.shape)) for name, source in merged_sources(base, adapter).items()}
 
@@ -293,12 +294,12 @@ def _require_places(files: Iterable[Path]) -> None:
         require_place(proof_path(file))
 
 
-def _register(files: list[Path], base: Base, adapter: PeftAdapter, licence: str) -> None:
+def _register(files: list[Path], base: Base, adapter: Adapter, licence: str) -> None:
     from convert.proof import proof_path
     from score_local.own_models import register
 
     for file in files:
-        title = f"{base.name} with {adapter.folder.resolve().name}, {file.stem.rsplit('-', 1)[-1].upper()}"
+        title = f"{base.name} with {adapter.name}, {file.stem.rsplit('-', 1)[-1].upper()}"
         notes = f"made by score-convert; see {proof_path(file).name} beside it"
         name = register(file, title=title, licence=licence, notes=notes)
         print(f'registered: score-local solve --model {name} "..."', file=sys.stderr)
@@ -321,10 +322,6 @@ def _verdict(rule: Rule) -> tuple[str, str]:
     if rule.stops:
         return f"stops {' and '.join(rule.stops)}", "bold red"
     return ("look", "yellow") if rule.doubt else ("good", "green")
-
-
-def _stem(adapter: Path) -> str:
-    return adapter.resolve().name
 
 
 def _without_type(file: Path) -> str:

@@ -21,6 +21,7 @@ from convert.comparison import Comparison, Logits, Measured, compare
 from convert.findings import Finding, not_computed, unknown
 from convert.logit_findings import PER_OUTPUT, active_finding, output_findings
 from convert.logits import SavedLogits, llama_logits
+from convert.peft_adapter import CONFIG
 from score_local.errors import EngineError, MemoryLimit, ModelError
 from score_local.gguf_file import read_header
 
@@ -31,7 +32,8 @@ Progress = Callable[[str, int, int], None]
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be proved of: `models` and `loras` are GGUF outputs; `merged` the most exact merged one of `models`.
 
-    `folder` is the Hugging Face base, `base_gguf` the base as a GGUF, on which `loras` run; `adapter` a PEFT folder.
+    `folder` is the Hugging Face base, `base_gguf` the base as a GGUF, on which `loras` run; `adapter` a PEFT folder or
+    a GGUF.
     """
 
     models: tuple[Path, ...] = ()
@@ -114,6 +116,8 @@ class _Work:
         case = self._case
         if case.folder is None:
             raise ModelError("no Hugging Face folder of the base was given")
+        if case.adapter and not (case.adapter / CONFIG).is_file():
+            raise ModelError("PEFT cannot read an adapter that is a GGUF")
         logits = self._keep("reference", verify.reference_logits(case.folder, case.adapter, self._sequences))
         base = None
         if case.adapter:

@@ -20,11 +20,11 @@ from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, LlamaFileType
 from gguf.quants import quantize
 from numpy.typing import NDArray
 
+from convert.adapter import Adapter, LoraChange
 from convert.architectures import EMBEDDING, OUTPUT
 from convert.base import Base
 from convert.merge import FILE_TYPES
 from convert.partial import whole_file
-from convert.peft_adapter import LoraChange, PeftAdapter
 from convert.safetensors import Array
 from convert.supported import require_supported
 from score_local.errors import ModelError
@@ -34,7 +34,7 @@ LORA_TYPES = (*FILE_TYPES, "q8_0")
 Q8_BLOCK = 32  # weights: a row of Q8_0 holds whole blocks
 
 
-def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16", rank: int | None = None) -> float:
+def write_lora(base: Base, adapter: Adapter, target: Path, type: str = "f16", rank: int | None = None) -> float:
     """Writes `target`, an adapter for run time, its factors in `type` and of `rank` at most; an aLoRA's invocation
     tokens go with it. Returns the share of the changes' squared norm that is kept, 1 where no rank is cut.
 
@@ -52,7 +52,7 @@ def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16"
                 nearest = cut(change, rank)
                 kept, whole = kept + nearest.kept, whole + nearest.whole
                 for suffix, factor in zip(("lora_a", "lora_b"), _factors(base, name, nearest, alpha), strict=True):
-                    _require_usable(factor, f"{name}.{suffix}", adapter.folder, type)
+                    _require_usable(factor, f"{name}.{suffix}", adapter.path, type)
                     _add(writer, f"{name}.{suffix}", factor, type)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
@@ -62,9 +62,9 @@ def write_lora(base: Base, adapter: PeftAdapter, target: Path, type: str = "f16"
     return kept / whole if whole else 1.0
 
 
-def placed_changes(base: Base, adapter: PeftAdapter) -> dict[str, LoraChange]:
+def placed_changes(base: Base, adapter: Adapter) -> dict[str, LoraChange]:
     """The changes by llama.cpp's names. Raises ModelError naming the first that cannot be had at run time."""
-    where = str(adapter.folder)
+    where = str(adapter.path)
     if adapter.dora:
         raise ModelError("DoRA rescales the merged weights, which llama.cpp cannot at run time", where, MERGE)
     unusable = [*adapter.replaced, *adapter.strange]
@@ -119,9 +119,9 @@ def cut(change: LoraChange, rank: int | None) -> Nearest:
     return Nearest(change, a, b, float(squares[:rank].sum()), float(squares.sum()))
 
 
-def _write_metadata(writer: GGUFWriter, base: Base, adapter: PeftAdapter, alpha: float, type: str) -> None:
+def _write_metadata(writer: GGUFWriter, base: Base, adapter: Adapter, alpha: float, type: str) -> None:
     writer.add_type("adapter")
-    writer.add_name(adapter.folder.resolve().name)
+    writer.add_name(adapter.name)
     writer.add_base_model_count(1)
     writer.add_base_model_name(0, adapter.base or base.name)
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0 if type == "q8_0" else FILE_TYPES[type].file)
@@ -143,7 +143,7 @@ def _factors(base: Base, name: str, nearest: Nearest, alpha: float) -> tuple[Arr
         return np.ascontiguousarray(a.T), b
     if name == EMBEDDING:
         raise ModelError("a LoRA pair of a matrix is given for the embedding", str(change.a.file), MERGE)
-    order = base.layout.order(name, change.shape[0])
+    order = change.order(base.layout, name)
     return a, b if order is None else b[order]
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from gguf import GGMLQuantizationType, LlamaFileType
 from numpy.typing import NDArray
 
+from convert.adapter import Adapter
 from convert.architectures import EMBEDDING, OUTPUT
 from convert.base import Base, stored
 from convert.float16 import to_float16
 from convert.merged_rows import load_change
 from convert.partial import require_room, whole_file
-from convert.peft_adapter import PeftAdapter
 from convert.safetensors import Array
 from convert.sources import Merged, Source
 from convert.supported import require_supported
@@ -64,7 +64,7 @@ FILE_TYPES: Mapping[str, FileType] = {
 
 def merge(
     base: Base,
-    adapter: PeftAdapter | None,
+    adapter: Adapter | None,
     target: Path,
     type: str = "f16",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -88,7 +88,7 @@ def merge(
             scratch.unlink(missing_ok=True)
 
 
-def merged_sources(base: Base, adapter: PeftAdapter | None) -> dict[str, Source]:
+def merged_sources(base: Base, adapter: Adapter | None) -> dict[str, Source]:
     """The tensors of the merged model by llama.cpp's names, in the base's order.
 
     Raises ModelError where the adapter does not fit, or holds what cannot be merged.
@@ -97,43 +97,40 @@ def merged_sources(base: Base, adapter: PeftAdapter | None) -> dict[str, Source]
         return dict(base.tensors)
     if adapter.invocation_tokens:
         what = "an aLoRA changes only what follows its invocation, so it cannot be merged"
-        raise ModelError(what, str(adapter.folder), "Convert it for run time: score-convert lora")
+        raise ModelError(what, str(adapter.path), "Convert it for run time: score-convert lora")
     if adapter.strange:
         what = f"tensor {adapter.strange[0]} has no known meaning"
-        raise ModelError(what, str(adapter.folder), "See: score-convert check")
+        raise ModelError(what, str(adapter.path), "See: score-convert check")
     sources = dict(base.tensors)
-    if base.tied and _unties(adapter):
+    if base.tied and ends_touched(base, adapter) and not adapter.config.get("ensure_weight_tying"):
         if base.architecture.always_tied:
             what = "it changes the embedding or the output alone, and they are one tensor in this architecture"
-            raise ModelError(what, str(adapter.folder), "Train it without them")
+            raise ModelError(what, str(adapter.path), "Train it without them")
         sources[OUTPUT] = sources[EMBEDDING]
     for name, tensor in adapter.replaced.items():
         ours = _place(name, tensor.shape, base, sources, adapter)
         sources[ours] = stored(ours, tensor, base.layout)
     for name, change in adapter.changes.items():
         ours = _place(name, change.shape, base, sources, adapter)
-        order = base.layout.order(ours, change.shape[0])
-        sources[ours] = Merged(sources[ours], load_change(change), order)
+        sources[ours] = Merged(sources[ours], load_change(change), change.order(base.layout, ours))
     return sources
 
 
-def _unties(adapter: PeftAdapter) -> bool:
-    """Whether the adapter changes one of embedding and output and not the other (peft: `ensure_weight_tying`)."""
-    touched = {name for name in (*adapter.changes, *adapter.replaced) if name.endswith(ENDS)}
-    return bool(touched) and not adapter.config.get("ensure_weight_tying")
+def ends_touched(base: Base, adapter: Adapter) -> list[str]:
+    """What the adapter changes of embedding and output, by its own names. Where the base has one tensor for both, they
+    are trained apart (peft: unless `ensure_weight_tying`)."""
+    names = (*adapter.changes, *adapter.replaced)
+    return [name for name in names if base.layout.gguf_name(name) in (EMBEDDING, OUTPUT)]
 
 
-ENDS = ("embed_tokens.weight", "lm_head.weight")
-
-
-def _place(name: str, shape: tuple[int, ...], base: Base, sources: Mapping[str, Source], adapter: PeftAdapter) -> str:
+def _place(name: str, shape: tuple[int, ...], base: Base, sources: Mapping[str, Source], adapter: Adapter) -> str:
     ours = base.layout.gguf_name(name)
     if ours is None or ours not in sources:
         what = f"it changes {name}, and the base has no such tensor"
-        raise ModelError(what, str(adapter.folder), "Was it trained on another base model?")
+        raise ModelError(what, str(adapter.path), "Was it trained on another base model?")
     if sources[ours].shape != shape:
         what = f"its {name} is {shape}, that of the base {sources[ours].shape}"
-        raise ModelError(what, str(adapter.folder), "Was it trained on another base model, or with added tokens?")
+        raise ModelError(what, str(adapter.path), "Was it trained on another base model, or with added tokens?")
     return ours
 
 
@@ -182,6 +179,6 @@ def _require_finite(values: Array, limit: float | None, name: str, where: Path) 
         raise ModelError(what, str(where), "Convert to bf16 or f32 instead")
 
 
-def _overrides(file_type: FileType, adapter: PeftAdapter | None) -> dict[str, Value]:
+def _overrides(file_type: FileType, adapter: Adapter | None) -> dict[str, Value]:
     overrides: dict[str, Value] = {"general.file_type": int(file_type.file), "general.quantization_version": 2}
-    return overrides | ({"general.finetune": adapter.folder.resolve().name} if adapter else {})
+    return overrides | ({"general.finetune": adapter.name} if adapter else {})

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.peft_adapter import LoraChange
+from convert.adapter import LoraChange
 from convert.safetensors import Array
 
 Rows = Union[slice, NDArray[np.intp]]

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from convert.adapter import Adapter, LoraChange
 from convert.safetensors import StoredTensor, open_folder
 from score_local.errors import ModelError
 
@@ -23,56 +22,7 @@ PREFIX = "base_model.model."
 PARTS = ("lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_A", "lora_B")
 
 
-class LoraChange(msgspec.Struct, frozen=True, kw_only=True):
-    """The low-rank change of one module: W + scale * B @ A, and with DoRA its rows rescaled to `magnitude`.
-
-    `a` is (rank, columns of W) and `b` (rows of W, rank). Of an embedding, A is (rank, rows of W) and B (columns of W,
-    rank), and the change is the transpose.
-    """
-
-    a: StoredTensor
-    b: StoredTensor
-    scale: float
-    embedding: bool = False
-    magnitude: StoredTensor | None = None
-
-    @property
-    def rank(self) -> int:
-        return self.a.shape[0]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the weight that is changed."""
-        rows, columns = self.b.shape[0], self.a.shape[1]
-        return (columns, rows) if self.embedding else (rows, columns)
-
-
-class PeftAdapter(msgspec.Struct, frozen=True):
-    """An adapter by the base's tensor names: low-rank `changes`, and tensors that take the place of the base's
-    (`modules_to_save`, trained biases). Tensors of no known meaning are in `strange`."""
-
-    folder: Path
-    config: dict[str, Any]
-    changes: dict[str, LoraChange]
-    replaced: dict[str, StoredTensor]
-    strange: tuple[str, ...]
-
-    @property
-    def invocation_tokens(self) -> tuple[int, ...]:
-        """What an aLoRA's activation begins with; () for a LoRA."""
-        return tuple(self.config.get("alora_invocation_tokens") or ())
-
-    @property
-    def base(self) -> str:
-        """The base model's name as it was when the adapter was trained."""
-        return str(self.config.get("base_model_name_or_path") or "")
-
-    @property
-    def dora(self) -> bool:
-        return any(change.magnitude for change in self.changes.values())
-
-
-def read_peft(folder: Path) -> PeftAdapter:
+def read_peft(folder: Path) -> Adapter:
     """Reads an adapter. Raises ModelError where it is none, is no LoRA, or holds half of a pair."""
     config = _config(folder)
     if config.get("peft_type") != "LORA":
@@ -90,7 +40,7 @@ def read_peft(folder: Path) -> PeftAdapter:
         else:
             strange.append(name)
     changes = {f"{module}.weight": _change(module, found, config, folder) for module, found in parts.items()}
-    return PeftAdapter(folder, config, changes, replaced, tuple(strange))
+    return Adapter(folder, config, changes, replaced, tuple(strange))
 
 
 def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:

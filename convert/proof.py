@@ -34,6 +34,7 @@ from score_local.gguf_file import read_header
 
 KIND = "score-convert proof 1"
 PROOF, FAILED = ".proof.json", ".failed.gguf"
+SAYING = (".safetensors", ".gguf", ".json")  # endings of a folder's files that say what a model is
 _RESULTS = {True: "passed", False: "FAILED", None: "unknown"}
 
 
@@ -83,10 +84,11 @@ def prove(
 ) -> Proof:
     """Looks at every output, a merged GGUF or a LoRA GGUF.
 
-    `base` is a Hugging Face folder or a GGUF, `adapter` a PEFT folder; `base_gguf` the base as a GGUF, which a LoRA
-    runs on. `merged`, without it the first output that is not quantised, is the reference where transformers cannot
-    be. `text` is a held-back
-    text of the adapter's task, ours without it. Raises ModelError where an output or an input is not there.
+    `base` is a Hugging Face folder or a GGUF, `adapter` a PEFT folder or a GGUF; `base_gguf` the base as a GGUF, which
+    a LoRA runs on. `merged`, without it the first output that is not quantised, is the reference where transformers
+    cannot be. `text` is a held-back text of the adapter's task, ours without it.
+
+    Raises ModelError where an output or an input is not there.
     """
     began, clock = datetime.now(timezone.utc), time.perf_counter()
     case = _case(outputs, base, merged, adapter, base_gguf)
@@ -240,10 +242,10 @@ def _invocation(case: Case) -> Sequence[int]:
 
 
 def _records(path: Path | None) -> list[FileRecord]:
-    """A file, or the files of a folder that say what a model is: weights, configuration, tokenizer."""
+    """A file, or those of a folder: weights, configuration, tokenizer."""
     if path is None:
         return []
-    files = sorted(f for f in path.iterdir() if f.suffix in (".safetensors", ".json")) if path.is_dir() else [path]
+    files = sorted(f for f in path.iterdir() if f.suffix in SAYING) if path.is_dir() else [path]
     names = [f"{path.name}/{file.name}" if path.is_dir() else file.name for file in files]
     try:
         return [
