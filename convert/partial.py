@@ -62,8 +62,8 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 
 def _empty(folder: Path) -> None:
-    """Removes all but the lock, as far as it can."""
-    for path in folder.iterdir():
+    """Removes all but the lock, as far as it can: not even that where somebody removed the folder."""
+    for path in folder.glob("*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != LOCK:

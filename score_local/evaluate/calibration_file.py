@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,23 +22,26 @@ else:
 
 
 class _Compared(NamedTuple):
-    """What a field of an Origin is called, and the verifier that it matters to; None: to all."""
+    """One thing that an Origin remembers, None where it does not; what it is called, and the verifier that it matters
+    to, None: to what all of them judge."""
 
     word: str
+    of: Callable[[Origin], object]
     verifier: str | None = None
 
 
-COMPARED = {
-    "model_sha256": _Compared("model"),
-    "prompts": _Compared("prompts"),
-    "samples": _Compared("number of samples", "consistency"),
-    "programs": _Compared("number of programs", "program"),
-    "judge": _Compared("judge", "model"),
-    "tokens": _Compared("longest solution"),
-    "thinking": _Compared("thinking"),
-    "adapters": _Compared("adapters"),
-}
-ASKED_BY = {"verifier": "self", "programmer": "program"}  # the adapter of a role is asked by one verifier
+COMPARED = (
+    _Compared("model", lambda origin: origin.model_sha256),
+    _Compared("prompts", lambda origin: origin.prompts),
+    _Compared("number of samples", lambda origin: origin.samples, "consistency"),
+    _Compared("number of programs", lambda origin: origin.programs, "program"),
+    _Compared("judge", lambda origin: origin.judge, "model"),
+    _Compared("longest solution", lambda origin: origin.tokens),
+    _Compared("thinking", lambda origin: origin.thinking),
+    _Compared("adapters", lambda origin: origin.adapters.get("solver", "")),  # who refines comes after the verdict
+    _Compared("adapters", lambda origin: origin.adapters.get("verifier", ""), "self"),
+    _Compared("adapters", lambda origin: origin.adapters.get("programmer", ""), "program"),
+)
 HEAD = "# How far the verifiers of one model can be trusted; written by `score-local calibrate`.\n"
 AGAIN = "Write it again: score-local calibrate RUN"
 
@@ -82,19 +85,6 @@ def origin_of(manifest: Manifest) -> Origin:
 
 def differences(calibration: Calibration, origin: Origin) -> list[str]:
     """What is another now than when the calibration was fitted, as words: its probabilities hold for that alone."""
-    before, now = (_concerning(calibration.signals, made) for made in (calibration.origin, origin))
-    return [
-        told.word
-        for field, told in COMPARED.items()
-        if (told.verifier is None or told.verifier in calibration.signals)
-        and getattr(before, field) is not None
-        and getattr(before, field) != getattr(now, field)
-    ]
-
-
-def _concerning(signals: Sequence[str], origin: Origin) -> Origin:
-    """Of the adapters, those that what is judged and `signals` hang on; who refines comes after the verdict."""
-    kept = {
-        role: sha256 for role, sha256 in origin.adapters.items() if role == "solver" or ASKED_BY.get(role) in signals
-    }
-    return msgspec.structs.replace(origin, adapters=kept)
+    concerning = (told for told in COMPARED if told.verifier is None or told.verifier in calibration.signals)
+    pairs = ((told.word, told.of(calibration.origin), told.of(origin)) for told in concerning)
+    return list(dict.fromkeys(word for word, before, now in pairs if before is not None and before != now))

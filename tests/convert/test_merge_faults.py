@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,13 @@ def test_what_a_killed_conversion_left_is_removed_by_the_next(tmp_path: Path) ->
         (folder / "made.gguf").write_text("y")
         partial.move_files(folder, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["made.gguf"]
+
+
+def test_a_folder_that_somebody_removed_hides_no_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="what went wrong"), partial.scratch_folder(tmp_path / "out") as folder:
+        shutil.rmtree(folder)
+        raise ModelError("what went wrong")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_merge_leaves_nothing(tmp_path: Path) -> None:
