@@ -25,6 +25,7 @@ from convert.supported import UNSUPPORTED
 from convert.vocabulary import read_vocabulary, token_texts
 from score_local.adapter_files import CARD
 from score_local.errors import ModelError
+from score_local.gguf_check import file_sha256
 from score_local.gguf_writer import size_of
 
 Way = Literal["merge", "lora"]
@@ -90,8 +91,10 @@ def architecture(job: Job) -> Iterable[Rule]:
 
 def base_model(job: Job) -> Iterable[Rule]:
     trained, given = job.adapter.base, job.base.name
-    stated = _stated_base(job.adapter.path)
-    if not trained and not stated:
+    stated, sha256 = (_stated(job.adapter.path, key) for key in ("base", "base_sha256"))
+    if sha256 and job.base.folder is None and sha256 == file_sha256(job.base.path):
+        yield Rule(name="base model", what=f"{given}, the very file that it was trained on")
+    elif not trained and not stated:
         yield Rule(name="base model", what="the adapter does not say what it was trained on", doubt=True)
     elif given and _plain(given) not in {_plain(trained), _plain(stated)}:
         what = f"the adapter was trained on {trained or stated}, and the base is {given}"
@@ -111,9 +114,11 @@ def base_weights(job: Job) -> Iterable[Rule]:
         yield Rule(name="base weights", what=what, remedy=remedy, doubt=True)
 
 
-def _stated_base(folder: Path) -> str:
+def _stated(adapter: Path, key: str) -> str:
+    """What the card says, where there is one."""
+    card = (adapter if adapter.is_dir() else adapter.parent) / CARD
     try:
-        found = re.search(r'^base\s*=\s*"(.*)"', (folder / CARD).read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(rf'^{key}\s*=\s*"(.*)"', card.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return ""
     return found[1] if found else ""

@@ -54,7 +54,8 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"no adapter: it has no {CONFIG}", str(folder), "Give the folder that PEFT saved") from error
+        remedy = "Give the folder that PEFT saved, or a LoRA GGUF"
+        raise ModelError(f"no adapter: it has no {CONFIG}", str(folder), remedy) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot be read: {error}", str(path), "Copy it again") from error
     if not isinstance(config, dict):

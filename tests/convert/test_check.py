@@ -12,6 +12,7 @@ from gguf import GGMLQuantizationType
 
 from convert.check import Rule, _plain, check
 from convert.cli import main
+from score_local.gguf_check import file_sha256
 from tests.convert.files import write_adapter
 from tests.convert.tiny_gguf import NARROW, write_model
 
@@ -95,6 +96,15 @@ def test_what_is_stopped_is_not_made(
 def test_another_base_is_doubted(tmp_path: Path) -> None:
     rules = found(tmp_path, pair(), base_model_name_or_path="owner/other-7b")
     assert rules["base model"].doubt and "owner/other-7b" in rules["base model"].what
+
+
+def test_a_card_that_knows_the_base_by_its_sum_leaves_no_doubt(tmp_path: Path) -> None:
+    base = write_model(tmp_path / "base.gguf", NARROW)
+    adapter = write_adapter(tmp_path / "adapter", pair(), base_model_name_or_path="owner/other")
+    for sha256, doubt in ((file_sha256(base), False), ("0" * 64, True)):
+        (adapter / "adapter.toml").write_text(f'base = "another name"\nbase_sha256 = "{sha256}"\n')
+        (rule,) = (rule for rule in check(adapter, base, out=tmp_path) if rule.name == "base model")
+        assert rule.doubt is doubt
 
 
 @pytest.mark.parametrize(
