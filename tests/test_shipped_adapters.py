@@ -17,7 +17,7 @@ ADAPTERS = sorted(path for path in FOLDER.iterdir() if path.is_dir())
 def test_an_adapter_fits_a_model_of_the_catalogue(folder: Path) -> None:
     adapter = read_adapter(folder)
     assert load_catalog()[adapter.card.base].sha256 == adapter.card.base_sha256
-    assert folder.name == f"{adapter.card.base}-{adapter.card.role}"
+    assert folder.name == f"{adapter.card.base}-{adapter.card.role}{'-lora' if adapter.kind == 'lora' else ''}"
 
 
 @pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
