@@ -15,11 +15,11 @@ import numpy as np
 from convert.adapter import Adapter, LoraChange
 from convert.architectures import EMBEDDING
 from convert.peft_adapter import CONFIG, read_peft
-from convert.safetensors import Array
+from convert.safetensors import AGAIN, Array
 from convert.sources import InGGUF
-from score_local.adapter_files import CARD, AdapterInfo, read_adapter
+from score_local.adapter_files import CARD, read_adapter
 from score_local.errors import ModelError
-from score_local.gguf_file import read_header
+from score_local.gguf_file import GGUFHeader, read_header
 
 PARTS = (".lora_a", ".lora_b")
 
@@ -53,6 +53,7 @@ def open_adapter(path: Path) -> Adapter:
 def read_lora_gguf(path: Path) -> Adapter:
     """Reads a LoRA GGUF, changes by llama.cpp's names. Raises ModelError where it is none, or holds half of a pair."""
     info = read_adapter(path)
+    header = read_header(info.file)
     names = dict.fromkeys(name.removesuffix(".lora_a").removesuffix(".lora_b") for name in info.tensors)
     config = {
         "peft_type": "LORA",
@@ -60,17 +61,17 @@ def read_lora_gguf(path: Path) -> Adapter:
         "lora_alpha": info.alpha,
         "alora_invocation_tokens": list(info.invocation_tokens),
     }
-    return Adapter(path, config, {name: _change(name, info) for name in names})
+    return Adapter(path, config, {name: _change(name, header, info.alpha) for name in names})
 
 
-def _change(name: str, info: AdapterInfo) -> LoraChange:
-    header, embedding = read_header(info.file), name == EMBEDDING
-    a, b = (info.tensors.get(name + part) for part in PARTS)
+def _change(name: str, header: GGUFHeader, alpha: float) -> LoraChange:
+    where, embedding = str(header.path), name == EMBEDDING
+    a, b = (header.tensors.get(name + part) for part in PARTS)
     if a is None or b is None or len(a.shape) != 2 or len(b.shape) != 2:
-        raise ModelError(f"{name} has no matching pair of lora_a and lora_b", str(info.file), "Copy it again")
+        raise ModelError(f"{name} has no matching pair of lora_a and lora_b", where, AGAIN)
     # Of the embedding, which is looked up and not multiplied, A lies the other way round.
     left, right = InLoraGGUF(InGGUF(header, name, a), embedding), InLoraGGUF(InGGUF(header, name, b))
     if left.shape[0] != right.shape[1]:
-        raise ModelError(f"{name} has factors of two ranks, {left.shape[0]} and {right.shape[1]}", str(info.file))
-    scale = info.alpha / left.shape[0] if info.alpha else 1.0
+        raise ModelError(f"{name} has factors of two ranks, {left.shape[0]} and {right.shape[1]}", where, AGAIN)
+    scale = alpha / left.shape[0] if alpha else 1.0
     return LoraChange(a=left, b=right, scale=scale, embedding=embedding, placed=True)
