@@ -19,6 +19,7 @@ from score_local.engine.protocol import Message
 from score_local.errors import EngineError, ModelError
 
 Tokenize = Callable[[str, bool], list[int]]
+MARK = "\ue000"  # of the private use area: no template prints it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +84,37 @@ class ChatTemplate:
     def _spliced(self, messages: tuple[Message, ...], text: str) -> Iterator[tuple[int, int, list[int]]]:
         """(start, end, ids) of each content in `text` whose ids must not come from tokenising the whole."""
         cursor = 0
-        for message in messages:
-            content = message.content if message.content in text[cursor:] else message.content.strip()
-            start = text.find(content, cursor)
-            if start < 0 or not content:  # the template rewrote this turn: it is tokenised as the template has it
+        for message, before in zip(messages, self._markup(messages), strict=True):
+            start, end = _place(text, cursor, before, message.content)
+            if start == end:  # the template rewrote this turn: it is tokenised as the template has it
                 continue
-            cursor = start + len(content)
-            ids = list(message.tokens) or self._opaque(content)
+            cursor = end
+            ids = list(message.tokens) or self._opaque(text[start:end])
             if ids:
-                yield start, cursor, ids
+                yield start, end, ids
+
+    def _markup(self, messages: tuple[Message, ...]) -> list[str]:
+        """What the template prints before each content: a short content ("a") stands in markup too. Nothing is known of
+        a template that drops a turn or repeats one."""
+        marked = tuple(Message(message.role, MARK) for message in messages)
+        *before, _ = self.render(marked).split(MARK)
+        return before if len(before) == len(messages) else [""] * len(messages)
 
     def _opaque(self, content: str) -> list[int]:
         """The ids of `content` as plain text, where reading it otherwise would let it forge control tokens; else []."""
         plain = self._tokenize(content, False)
         return plain if plain != self._tokenize(content, True) else []
+
+
+def _place(text: str, start: int, before: str, content: str) -> tuple[int, int]:
+    """Where `content`, trimmed if need be, stands in `text` from `start` on: behind `before` if that is there. (0, 0)
+    where it does not stand there."""
+    for markup in (before, ""):
+        for printed in (content, content.strip()):
+            at = text.find(markup + printed, start)
+            if at >= 0:
+                return at + len(markup), at + len(markup) + len(printed)
+    return 0, 0
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -51,7 +51,23 @@ def test_a_rewritten_turn_is_tokenised_as_the_template_has_it() -> None:
 
 def test_the_same_text_twice_is_spliced_twice() -> None:
     messages = (Message("assistant", "a", (300,)), Message("user", "a"), Message("assistant", "a", (301,)))
-    assert [i for i in template(TEMPLATE).encode(messages) if i >= 300] == [300, 301]
+    tokens = FakeBackend().tokenize
+    first, user, second = (tokens(f"<t>{role}:", True) for role in ("assistant", "user", "assistant"))
+    assert template(TEMPLATE).encode(messages) == [
+        *(*first, 300, END),
+        *(*user, *tokens("a", False), END),
+        *(*second, 301, END),
+        *tokens("<t>assistant:", True),
+    ]
+
+
+@pytest.mark.parametrize("content", ["a", "user", "t", ":", "<"])
+def test_a_reply_that_markup_holds_too_is_not_spliced_into_it(content: str) -> None:
+    messages = (Message("user", content), Message("assistant", content, (300,)), Message("user", content))
+    markup = FakeBackend().tokenize("<t>assistant:", True)
+    ids = template(TEMPLATE).encode(messages)
+    at = ids.index(300)
+    assert ids[at - len(markup) : at] == markup
 
 
 @pytest.mark.parametrize("source", [None, ""])
