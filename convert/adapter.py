@@ -59,7 +59,8 @@ class Adapter(msgspec.Struct, frozen=True):
     """An adapter by the names of the checkpoint's tensors or llama.cpp's: low-rank `changes`, and tensors that take the
     place of the base's (`modules_to_save`, trained biases). Tensors of no known meaning are in `strange`.
 
-    `path` is PEFT's folder or a LoRA GGUF, `config` PEFT's settings.
+    `path` is PEFT's folder or a LoRA GGUF, `config` PEFT's settings, `architecture` llama.cpp's name of what it is
+    for ("": PEFT does not say).
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Adapter(msgspec.Struct, frozen=True):
     changes: dict[str, LoraChange]
     replaced: dict[str, StoredTensor] = {}
     strange: tuple[str, ...] = ()
+    architecture: str = ""
 
     @property
     def name(self) -> str:

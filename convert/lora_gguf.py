@@ -61,7 +61,8 @@ def read_lora_gguf(path: Path) -> Adapter:
         "lora_alpha": info.alpha,
         "alora_invocation_tokens": list(info.invocation_tokens),
     }
-    return Adapter(path, config, {name: _change(name, header, info.alpha) for name in names})
+    changes = {name: _change(name, header, info.alpha) for name in names}
+    return Adapter(path, config, changes, architecture=info.architecture)
 
 
 def _change(name: str, header: GGUFHeader, alpha: float) -> LoraChange:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from convert.adapter import Adapter
 from convert.base import Base
 from convert.vocabulary import token_texts
+from score_local.adapter_files import OTHER_BASE
 from score_local.errors import ModelError
 
 WEIGHTS_CHANGED = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that also change the base weights
@@ -21,6 +22,13 @@ def require_supported(base: Base, adapter: Adapter) -> None:
     for look in UNSUPPORTED.values():
         for error in look(base, adapter):
             raise error
+
+
+def architecture(base: Base, adapter: Adapter) -> Iterator[ModelError]:
+    """Two architectures may give tensors the same names and shapes, and still keep their rows in another order."""
+    made_for, found = adapter.architecture, base.architecture.name
+    if made_for and made_for != found:
+        yield ModelError(f"it is for architecture {made_for}, and the base is {found}", str(adapter.path), OTHER_BASE)
 
 
 def initialisation(base: Base, adapter: Adapter) -> Iterator[ModelError]:
@@ -54,6 +62,7 @@ def tokens(base: Base, adapter: Adapter) -> Iterator[ModelError]:
 
 
 UNSUPPORTED: Mapping[str, Callable[[Base, Adapter], Iterator[ModelError]]] = {
+    "architecture": architecture,
     "initialisation": initialisation,
     "settings": settings,
     "added tokens": tokens,

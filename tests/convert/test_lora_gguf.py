@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_every_kind_of_lora(kind: str, case: Case, tiny_base: TinyBase, tmp_path
     write_lora(open_base(base), read_peft(adapter), tmp_path / "lora.gguf", type)
     merge(open_base(base), open_adapter(tmp_path / "lora.gguf"), tmp_path / "merged.gguf", "f32")
     assert kl(base, adapter, tmp_path / "merged.gguf") < (1e-5 if type == "f32" else 1e-3)
+
+
+@pytest.mark.parametrize("convert", [merge, write_lora])
+def test_one_of_another_architecture_is_refused_though_every_shape_fits(
+    convert: Callable[..., object], tiny_base: TinyBase, tmp_path: Path
+) -> None:
+    adapter = tiny_adapter(tiny_base("llama"), tmp_path / "adapter", target_modules=EVERYWHERE)
+    write_lora(open_base(tiny_base("llama")), read_peft(adapter), tmp_path / "lora.gguf", "f32")
+    with pytest.raises(ModelError, match=r"it is for architecture llama, and the base is qwen2\. "):
+        convert(open_base(tiny_base("qwen2")), open_adapter(tmp_path / "lora.gguf"), tmp_path / "made.gguf")
+    assert not (tmp_path / "made.gguf").exists()
 
 
 def test_an_activated_one_is_cut_and_not_merged(tiny_base: TinyBase, tmp_path: Path) -> None:
