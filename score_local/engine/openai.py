@@ -51,8 +51,9 @@ class Server:
     """Where to send requests. `url` ends where `/chat/completions` is to be added, for example in `/v1`.
 
     `adapters` maps the names that requests use to the names under which the server serves them. `silence` is how many
-    seconds may pass without a byte; `attempts` how often a request is tried, after pauses of `pause` seconds, doubled
-    each time and shortened by chance up to a half.
+    seconds may pass without a byte, `connecting` how many before there is a connection (nobody can cancel that);
+    `attempts` how often a request is tried, after pauses of `pause` seconds, doubled each time and shortened by chance
+    up to a half.
     """
 
     url: str
@@ -60,6 +61,7 @@ class Server:
     key: str = field(default="", repr=False)
     adapters: Mapping[str, str] = field(default_factory=dict)
     silence: float = 120.0
+    connecting: float = 10.0
     attempts: int = 6
     pause: float = 1.0
 
@@ -232,9 +234,9 @@ def _exchange(
     headers = {"Content-Type": "application/json", "Connection": "close"}
     if server.key:
         headers["Authorization"] = f"Bearer {server.key}"
-    connection = kind(parts.hostname or "", parts.port, timeout=server.silence)
+    connection = kind(parts.hostname or "", parts.port, timeout=server.connecting)
     try:
-        connection.connect()
+        _connect(connection, server)
         connected(connection.sock)
         connection.request("POST" if body else "GET", f"{parts.path.rstrip('/')}/{path}", body, headers)
         with connection.getresponse() as response:
@@ -243,6 +245,14 @@ def _exchange(
             yield response
     finally:
         connection.close()
+
+
+def _connect(connection: http.client.HTTPConnection, server: Server) -> None:
+    try:
+        connection.connect()
+    except TimeoutError as error:
+        raise _Passing(f"no connection within {server.connecting:g} seconds") from error
+    connection.sock.settimeout(server.silence)
 
 
 def _refusal(response: http.client.HTTPResponse) -> Exception:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -240,6 +242,17 @@ def test_a_slow_server_is_waited_for_as_long_as_it_speaks(fake: FakeServer) -> N
 def test_a_silent_server_is_given_up(fake: FakeServer) -> None:
     reply, _ = ask(fake, ASK, streamed("x", delay=1.0), silence=0.1, attempts=2)
     assert isinstance(reply, EngineError) and "no word for 0.1 seconds (2 attempts)" in str(reply)
+
+
+def test_a_server_that_takes_no_connection_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as clients:
+        for _ in range(3):  # one more than a backlog of 0 holds
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        fake = FakeServer(url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", answers=[Answer()])
+        reply, _ = ask(fake, ASK, Answer(), connecting=0.2, attempts=2)
+    assert isinstance(reply, EngineError) and "no connection within 0.2 seconds (2 attempts)" in str(reply)
 
 
 def test_nobody_listens() -> None:
