@@ -62,7 +62,7 @@ def tokens(base: Base, adapter: Adapter) -> Iterator[ModelError]:
 
 
 UNSUPPORTED: Mapping[str, Callable[[Base, Adapter], Iterator[ModelError]]] = {
-    "architecture": architecture,
+    "made for": architecture,
     "initialisation": initialisation,
     "settings": settings,
     "added tokens": tokens,
