@@ -35,15 +35,21 @@ def best(candidates: Sequence[Candidate]) -> str | None:
 
 def tally(candidates: Sequence[Candidate], kind: AnswerKind) -> list[tuple[str, float]]:
     """Each answer that was given and the sum of its weights, in the order of their first appearance."""
-    totals: dict[str, float] = {}
-    for candidate in candidates:
-        if candidate.answer is None:
-            continue
-        compare = answers.agrees if candidate.source == "program" else answers.equal
-        same = (known for known in totals if compare(candidate.answer, known, kind) is True)
-        key = candidate.answer if candidate.answer in totals else next(same, candidate.answer)
-        totals[key] = totals.get(key, 0.0) + candidate.weight
-    return list(totals.items())
+    groups: dict[str, list[int]] = {}  # of the places of those that give it
+    for place in _written_first(candidates):
+        answer = str(candidates[place].answer)
+        compare = answers.agrees if candidates[place].source == "program" else answers.equal
+        same = (known for known in groups if compare(answer, known, kind) is True)
+        groups.setdefault(answer if answer in groups else next(same, answer), []).append(place)
+    ordered = sorted(groups.items(), key=lambda group: min(group[1]))
+    return [(answer, sum(candidates[place].weight for place in places)) for answer, places in ordered]
+
+
+def _written_first(candidates: Sequence[Candidate]) -> list[int]:
+    """The places of those that hold an answer. Programs come last, as an answer that one rounds to may be written after
+    it has spoken."""
+    holding = [place for place, candidate in enumerate(candidates) if candidate.answer is not None]
+    return sorted(holding, key=lambda place: candidates[place].source == "program")
 
 
 def settled(candidates: Sequence[Candidate], kind: AnswerKind, to_come: float) -> bool:

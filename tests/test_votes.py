@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from score_local import votes
 from score_local.problem import AnswerKind
-from score_local.trace import Candidate
+from score_local.trace import Candidate, Source
 
 Ballot = tuple[str | None, float]
 
@@ -44,6 +44,23 @@ COMPUTED: list[tuple[list[str], list[str], list[tuple[str, float]], str]] = [
     (["33.3333333333", "33.33"], [], [("33.3333333333", 1.0), ("33.33", 1.0)], "samples are not rounded"),
     (["33.3", "33.33"], ["33.33"], [("33.3", 1.0), ("33.33", 2.0)], "equality goes before rounding"),
 ]
+
+
+# (candidates in the order that they spoke: p, a program; s, a sample; the answers and their weights, reason)
+SPOKEN: list[tuple[list[tuple[str, str]], list[tuple[str, float]], str]] = [
+    ([("s", "30"), ("p", "33.3333333333"), ("s", "33.33")], [("30", 1.0), ("33.33", 2.0)], "a sample after it"),
+    ([("p", "33.3333333333"), ("s", "30"), ("s", "33.33")], [("33.33", 2.0), ("30", 1.0)], "who spoke first stays"),
+    ([("p", "5"), ("s", "4")], [("5", 1.0), ("4", 1.0)], "a program alone"),
+]
+
+
+@pytest.mark.parametrize(("spoken", "totals", "reason"), SPOKEN)
+def test_a_program_counts_whenever_it_speaks(
+    spoken: list[tuple[str, str]], totals: list[tuple[str, float]], reason: str
+) -> None:
+    sources: dict[str, Source] = {"p": "program", "s": "sample"}
+    candidates = [Candidate(sources[who], answer, 1.0) for who, answer in spoken]
+    assert votes.tally(candidates, "number") == totals, reason
 
 
 @pytest.mark.parametrize(("stated", "computed", "totals", "reason"), COMPUTED)
