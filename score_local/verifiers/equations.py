@@ -100,7 +100,7 @@ def _check_text(step: int, text: str) -> Iterator[Check]:
 
 def _check_flat(step: int, text: str) -> Iterator[Check]:
     segments, signs = _segments(tokenize(text))
-    runs = [runs_of(segment) for segment in segments]
+    runs = [runs_of(segment, last=number == len(segments)) for number, segment in enumerate(segments, 1)]
     for before, after, approximate in zip(runs, runs[1:], signs, strict=False):
         left, right = before[-1] if before else None, after[0] if after else None
         if left and right and _has_operator(left):

@@ -14,20 +14,20 @@ from score_local.verifiers.units import denies, leads_on, operates_in_words, tak
 
 _DETERMINERS = {"the", "his", "her", "their", "those", "these", "its", "my", "our", "your"}
 _CLAUSES = {"because", "since", "so", "therefore", "thus", "then"}
-_ENDS = {")", "]", "|", "!"}  # of operands that are not read: a list, an absolute value, a factorial
+_ENDS = {")", "]", "|", "!", ".", "…"}  # of operands that are not read: a list, a factorial, the dots of "1+2+...+9"
 _STAND_ALONE_LETTERS = {"a", "A", "I"}
 
 
-def runs_of(tokens: Sequence[Token]) -> list[Run | None]:
-    """The runs of a segment in order; None stands for a break between runs."""
-    return _Builder(tokens).build()
+def runs_of(tokens: Sequence[Token], last: bool) -> list[Run | None]:
+    """The runs of a segment in order; None stands for a break between runs. `last`: no equals sign follows it."""
+    return _Builder(tokens, last).build()
 
 
 class _Builder:
     """One pass over a segment; `run` is the open run, `lead` the words since the last one closed."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self.tokens = tokens
+    def __init__(self, tokens: Sequence[Token], last: bool) -> None:
+        self.tokens, self.last = tokens, last
         self.closing = matches(tokens)
         self.runs: list[Run | None] = []
         self.run: Run | None = None
@@ -77,7 +77,8 @@ class _Builder:
 
     def stop(self, token: Token) -> None:
         following = self.ahead()
-        if self.run and token.text == "!" and following and following.kind == "op":
+        goes_on = following.kind == "op" if following else not self.last
+        if self.run and token.text == "!" and goes_on:  # a factorial, and no exclamation
             self.run.doubtful = True
         if self.run and (token.text == "?" or (token.text == "," and denies(self.relative_clause()))):
             self.run.doubtful = True
