@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from score_local.errors import InputError, RunError
-from score_local.runs import LOCK, MANIFEST, SUMMARY, TRACES, write_whole
+from score_local.runs import LOCK, MANIFEST, SUMMARY, TRACES, writable, write_whole
 from score_local.trace import Trace
 
 STDOUT = "-"
@@ -36,7 +36,7 @@ def answer_rows(ids: Iterable[str], traces: Iterable[Trace], faults: Iterable[In
     has no id of its own and is named by its place (`file.jsonl:12`)."""
     found = {trace.id: _row(trace) for trace in traces}
     rows = [found.get(id_, AnswerRow(id_)) for id_ in ids]
-    return rows + [AnswerRow(fault.where, status=f"failed: {fault.what}") for fault in faults]
+    return rows + [AnswerRow(writable(fault.where), status=f"failed: {fault.what}") for fault in faults]
 
 
 def write_answers(path: str, rows: Iterable[AnswerRow], run: str = "", stdout: BinaryIO | None = None) -> None:

@@ -56,7 +56,7 @@ def manifest_of(
     """Hashes the files (about half a second a gigabyte; the model's may be known already) and collects the rest."""
     calibration = policy.verify.calibration
     return Manifest(
-        model=FileHash(model.name, sha256 or file_sha256(model)),
+        model=FileHash(writable(model.name), sha256 or file_sha256(model)),
         adapters={role: _hashed(path) for role, path in sorted(adapters.items())},
         calibration=_hashed(Path(calibration)) if calibration else None,
         prompts=prompts_fingerprint(),
@@ -67,7 +67,12 @@ def manifest_of(
 
 
 def _hashed(path: Path) -> FileHash:
-    return FileHash(path.name, file_sha256(path))
+    return FileHash(writable(path.name), file_sha256(path))
+
+
+def writable(text: str) -> str:
+    """Text of the outside, such as a file's name, as it can be written: bytes that are no UTF-8 become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Run:
@@ -76,25 +81,32 @@ class Run:
     def __init__(self, folder: Path, manifest: Manifest, lock: FileLock) -> None:
         self.folder, self.manifest = folder, manifest
         self._lock = lock
-        self.done = {trace.id: trace for trace in read_traces(folder) if trace.status != "failed"}
+        self._last = {trace.id: trace for trace in read_traces(folder)}
         self._traces = AppendOnly(folder / TRACES)
 
     def append(self, trace: Trace) -> None:
         """Hands one line to the operating system. Raises RunError; the file then still ends with a whole line."""
         self._traces.append(msgspec.json.encode(trace))
-        self.done[trace.id] = trace
+        self._last[trace.id] = trace
 
     def todo(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems without a trace. Raises RunError where a done problem has changed since."""
+        """The problems that have no trace, or failed. Raises RunError where one that is done has changed since."""
         problems = list(problems)
-        changed = [p.id for p in problems if p.id in self.done and _differs(self.done[p.id], p)]
+        done = {id_: trace for id_, trace in self._last.items() if trace.status != "failed"}
+        changed = [p.id for p in problems if p.id in done and _differs(done[p.id], p)]
         if changed:
             raise RunError(
                 f"{len(changed)} problems differ from those this run has solved, the first is {changed[0]!r}",
                 str(self.folder),
                 "Give the changed problems new ids, or start another run folder",
             )
-        return [p for p in problems if p.id not in self.done]
+        return [p for p in problems if p.id not in done]
+
+    def traces_of(self, problems: Iterable[Problem]) -> list[Trace]:
+        """How each of the problems that was attempted ended last; a failure of before is none of a problem that has
+        changed since."""
+        found = ((self._last.get(problem.id), problem) for problem in problems)
+        return [trace for trace, problem in found if trace and not _differs(trace, problem)]
 
     def write_summary(self, summary: msgspec.Struct | Mapping[str, Any]) -> None:
         write_whole(self.folder / SUMMARY, _pretty(summary))

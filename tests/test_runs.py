@@ -45,6 +45,8 @@ def test_resume_leaves_out_what_is_done_and_tries_failures_again(tmp_path: Path)
         run.append(msgspec.structs.replace(trace("b"), status="failed", error="broken"))
     with start_run(tmp_path, MANIFEST, resume=True) as run:
         assert [p.id for p in run.todo([problem("a"), problem("b"), problem("c")])] == ["b", "c"]
+        assert [t.status for t in run.traces_of([problem("a"), problem("b"), problem("c")])] == ["solved", "failed"]
+        assert run.traces_of([problem("b", "another question")]) == []
         run.append(trace("b"))
     assert [t.status for t in read_traces(tmp_path)] == ["solved", "solved"], "the last line of an id counts"
 

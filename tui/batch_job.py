@@ -105,7 +105,7 @@ class BatchJob:
                 scheduler.stop()
             for trace in solve_into(run, run.todo(self._batch.problems), setting, scheduler):
                 ended(trace)
-            sum_up(run, [run.done[problem.id] for problem in self._batch.problems if problem.id in run.done])
+            sum_up(run, run.traces_of(self._batch.problems))
         if self._death:
             raise self._death
 

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         todo = run_.todo(problems)
         _tell_plan(len(problems), len(todo), setting.model, folder)
         interrupted = bool(todo) and _solve(options, setting, todo, run_)
-        traces = [run_.done[p.id] for p in problems if p.id in run_.done]
+        traces = run_.traces_of(problems)
         try:
             _finish(options, run_, traces, file)
         except BrokenPipeError:  # nobody reads the table; that problems are left must be told all the same

@@ -18,7 +18,7 @@ from score_local.commands.machine import machine
 from score_local.evaluate import calibration_plots, report_plots, report_text
 from score_local.evaluate.report import REPORT, Fit, Report, Setup
 from score_local.problem import Problem
-from score_local.runs import FileHash, write_whole
+from score_local.runs import FileHash, writable, write_whole
 from score_local.verifiers import prompts_fingerprint
 
 MARKDOWN = "report.md"
@@ -29,14 +29,14 @@ def setup_of(name: str, problems: Sequence[Problem], apart: tuple[int, int], mod
     many were before; neither are reported on."""
     fitted, seen = apart
     return Setup(
-        dataset=FileHash(Path(name).name, hashlib.sha256(msgspec.json.encode(problems)).hexdigest()),
+        dataset=FileHash(writable(Path(name).name), hashlib.sha256(msgspec.json.encode(problems)).hexdigest()),
         problems=len(problems),
         fitted=fitted,
         seen=seen,
         model=model,
         context=context,
         prompts=prompts_fingerprint(),
-        command=shlex.join(["score-local", *sys.argv[1:]]),
+        command=writable(shlex.join(["score-local", *sys.argv[1:]])),
         machine=machine(),
         software={"score-local": score_local.__version__, "python": platform.python_version(), **_llama()},
         date=datetime.now(timezone.utc).date().isoformat(),

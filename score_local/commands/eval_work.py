@@ -26,7 +26,7 @@ from score_local.helpers import Helpers
 from score_local.methods import attempt
 from score_local.policy import Judge, Policy
 from score_local.problem import Problem
-from score_local.runs import FileHash
+from score_local.runs import FileHash, writable
 from score_local.sandbox.pool import Sandbox
 from score_local.schedule import Scheduler
 from score_local.trace import Trace
@@ -59,7 +59,7 @@ class Work:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self._options, self._folder, self._path = options, folder, setup.model_of(options)
-        self.model = FileHash(self._path.name, file_sha256(self._path))
+        self.model = FileHash(writable(self._path.name), file_sha256(self._path))
         self._adapters: dict[str, Path] = {}
         self._judge: Judge | None = None
         record = ReplyRecord(folder / REPLIES, Identity(self.model.name, self.model.sha256, options.context))
@@ -151,7 +151,7 @@ class Ticker:
 
 
 def _recorded_judge(judge: Judge, folder: Path) -> RecordedEngine:
-    whose = judge.url or file_sha256(catalog.resolve(judge.model))
+    whose = f"{judge.url}\n{judge.model}" if judge.url else file_sha256(catalog.resolve(judge.model))
     record = ReplyRecord(folder / JUDGE_REPLIES, Identity(judge.model, whose, 0))
     return RecordedEngine(lambda: setup.judge_of(judge), record, judge.parallel)
 
