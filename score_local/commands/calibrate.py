@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from score_local.runs import read_manifest, read_traces, write_whole
 
     folder, out = Path(options.run), Path(options.out)
-    _check_writable(out, folder)
+    _check_writable(out)
     origin = origin_of(read_manifest(folder))
     calibration, report = calibrate.calibrate(read_traces(folder), origin, str(folder), _choices(options))
     write_whole(_report(out), msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
@@ -101,18 +101,15 @@ def _write_plots(out: Path, report: Report) -> bool:
 
 
 def _report(out: Path) -> Path:
-    """Where the report lies, beside the calibration."""
-    return out.with_suffix(".json")
+    """Where the report lies, beside the calibration; never where a user's own file of that name may be."""
+    return out.with_name(f"{out.stem}-report.json")
 
 
-def _check_writable(out: Path, run: Path) -> None:
-    """Raises PolicyError or RunError before anything is computed. The report must not replace a file of the run that
-    has its name, as RUN/manifest.toml would have it."""
+def _check_writable(out: Path) -> None:
+    """Raises PolicyError or RunError before anything is computed."""
     from score_local.answer_files import check_place
-    from score_local.runs import MANIFEST, SUMMARY, TRACES
 
     if out.suffix != ".toml":
         raise PolicyError(f"{out.name!r} does not end in .toml", "--out", "For example: --out calibration.toml")
-    kept = {run / name: "the run's own file" for name in (MANIFEST, TRACES, SUMMARY)}
     for file in (out, _report(out)):
-        check_place(str(file), kept, "--out")
+        check_place(str(file), {}, "--out")

@@ -31,19 +31,21 @@ class Change(msgspec.Struct, frozen=True):
 
 def compare(a: Report, b: Report) -> list[Change]:
     """Every policy of either, in the order of A, then of B."""
-    shared = [key for key, content in a.problems.items() if b.problems.get(key) == content]
-    first, second = _sides(a), _sides(b)
+    shared, first, second = _shared(a, b), _sides(a), _sides(b)
     return [_change(name, first.get(name), second.get(name), shared) for name in dict.fromkeys([*first, *second])]
 
 
 def text(a: Report, b: Report, names: tuple[str, str]) -> str:
     """As Markdown; `names` are what A and B are called."""
-    changes = compare(a, b)
-    shared = max((change.n for change in changes), default=0)
-    counts = f"- problems: {len(a.problems)} in A, {len(b.problems)} in B, {shared} in both"
+    counts = f"- problems: {len(a.problems)} in A, {len(b.problems)} in B, {len(_shared(a, b))} in both"
     others = (f"- another {what}" for what in _differences(a, b))
-    lines = [f"# A: {names[0]}, B: {names[1]}", "", counts, *others, "", *markdown_table(_rows(changes))]
+    lines = [f"# A: {names[0]}, B: {names[1]}", "", counts, *others, "", *markdown_table(_rows(compare(a, b)))]
     return "\n".join(lines) + "\n"
+
+
+def _shared(a: Report, b: Report) -> list[str]:
+    """The problems that both hold, the same in both."""
+    return [key for key, content in a.problems.items() if b.problems.get(key) == content]
 
 
 class _Side(NamedTuple):

@@ -257,20 +257,16 @@ def test_probabilities_are_of_the_right_shape(run: list[Trace], fitted: tuple[Ca
 @pytest.mark.parametrize(
     ("out", "told"),
     [
-        ("run/manifest.toml", "run/manifest.json: is the run's own file, which would be lost. Give --out another name"),
-        ("run/summary.toml", "run/summary.json: is the run's own file, which would be lost"),
-        ("link/manifest.toml", "link/manifest.json: is the run's own file, which would be lost"),
         ("none/calibration.toml", "none/calibration.toml: its folder does not exist"),
         ("folder.toml", "folder.toml: is a folder"),
         ("run/calibration.json", "--out: 'calibration.json' does not end in .toml"),
     ],
 )
-def test_nothing_is_written_over_the_run(
+def test_an_impossible_place_is_refused(
     out: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_run(traces(600))
-    Path("link").symlink_to("run")
     Path("folder.toml").mkdir()
     before = {file.name: file.read_bytes() for file in Path("run").iterdir()}
     assert cli.main(["calibrate", "run", "--out", out]) == 2
@@ -282,7 +278,21 @@ def test_a_calibration_may_lie_in_its_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     write_run(traces(600))
     assert cli.main(["calibrate", "run", "--out", "run/calibration.toml"]) == 0
-    assert read_calibration(Path("run/calibration.toml")).refine and Path("run/calibration.json").is_file()
+    assert read_calibration(Path("run/calibration.toml")).refine and Path("run/calibration-report.json").is_file()
+
+
+@pytest.mark.parametrize("own", ["dev", "run/manifest", "run/summary"])
+def test_a_file_that_has_its_name_is_not_written_over(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(traces(600))
+    file = Path(f"{own}.json")
+    if not file.exists():
+        file.write_text("[]")
+    before = file.read_bytes()
+    assert cli.main(["calibrate", "run", "--out", f"{own}.toml"]) == 0
+    assert file.read_bytes() == before
 
 
 def write_run(rows: list[Trace]) -> None:

@@ -290,6 +290,19 @@ def test_the_judge_has_a_record_of_its_own(opened: list[ScriptedEngine], monkeyp
     assert run(*arguments, "judged.toml,other.toml") == 2, "one judge for all"
 
 
+def test_the_words_of_another_judge_at_the_same_place_are_not_taken_for_its_own(
+    opened: list[ScriptedEngine], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "judge_of", lambda _: ScriptedEngine(lambda request: (-0.1, -3.0)))
+    arguments = ("sums.jsonl", "--out", "out", "--limit", "10", "--resume", "--policies")
+    for name in ("first", "second"):
+        judge = f'[judge]\nmodel = "{name}"\nurl = "http://127.0.0.1:9/v1"\n'
+        Path(f"{name}.toml").write_text(f'[verify]\nverifiers = ["model"]\n{judge}')
+    assert run(*arguments, "first.toml") == 0
+    assert run(*arguments, "second.toml") == 2
+    assert "judge" in capsys.readouterr().err
+
+
 def test_two_reports_are_set_side_by_side(opened: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]) -> None:
     for out, limit in (("a", "40"), ("b", "30")):
         assert run("sums.jsonl", "--out", out, "--limit", limit, "--policies", "solve,refine-self") == 0
@@ -297,6 +310,9 @@ def test_two_reports_are_set_side_by_side(opened: list[ScriptedEngine], capsys: 
     assert run("--compare", "a", "b") == 0
     shown = capsys.readouterr().out
     assert "40 in A, 30 in B, 30 in both" in shown and "| refine-self |" in shown
+    assert run("sums.jsonl", "--out", "c", "--limit", "30", "--policies", "refine-always") == 0
+    assert run("--compare", "a", "c") == 0
+    assert "40 in A, 30 in B, 30 in both" in capsys.readouterr().out, "no policy is in both"
     assert run("--compare", "a", "none") == 2
     assert "none: there is no report here" in capsys.readouterr().err
 
