@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import cast, get_args
 
+from score_local.answers import parse_number
 from score_local.errors import InputError
 from score_local.problem import CHOICE_LETTERS, AnswerKind, Problem
 
@@ -17,6 +18,10 @@ Record = Mapping[str, object]
 
 # A sign, a currency, digits with or without thousands, a decimal part, an exponent, per cent.
 PLAIN_NUMBER = re.compile(r"[-+−]?\s*[$€£]?\s*((\d{1,3}(,\d{3})+|\d+)(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*%?", re.ASCII)
+# Words of one or two letters may be variables.
+WITH_UNIT = re.compile(
+    rf"{PLAIN_NUMBER.pattern}\s+(?:[^\W\d_]{{3,}}|[cdkm]m|[km]g|m[lL]|ft|oz|lb)(?:[\s/.-]+[^\W\d_]+)*\.?"
+)
 GSM8K_MARK = "####"
 CHOICES_WANTED = "Give a list of 2 to 10 texts"
 MESSAGES_WANTED = "Give body.messages as OpenAI's batch format does: a list of objects with role and content"
@@ -72,7 +77,13 @@ def _kind(record: Record, choices: Sequence[str], answer: str | None) -> AnswerK
 def _guessed_kind(choices: Sequence[str], answer: str | None) -> AnswerKind:
     if choices:
         return "choice"
-    return "number" if answer is None or PLAIN_NUMBER.fullmatch(answer) else "expression"
+    return "number" if answer is None or _is_number(answer) else "expression"
+
+
+def _is_number(answer: str) -> bool:
+    """Whether it is one number, alone or with its unit; "5 or more" is none, nor "2 pi"."""
+    counted = WITH_UNIT.fullmatch(answer) and parse_number(answer) is not None
+    return bool(counted or PLAIN_NUMBER.fullmatch(answer))
 
 
 def _choices(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:

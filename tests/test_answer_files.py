@@ -34,6 +34,14 @@ def test_rows_stand_in_the_order_of_the_problem_file() -> None:
     assert expected == ROWS
 
 
+@pytest.mark.parametrize("name", ["answers.jsonl", "answers.csv"])
+def test_a_faulty_line_of_a_file_whose_name_is_no_utf8(name: str, tmp_path: Path) -> None:
+    place = os.fsdecode(b"caf\xe9.jsonl:1")
+    rows = answer_rows([], [], [InputError("it is broken", place)])
+    write_answers(str(tmp_path / name), rows)
+    assert r"caf\udce9.jsonl:1" in (tmp_path / name).read_text().replace(r"\\", "\\")
+
+
 def test_jsonl(tmp_path: Path) -> None:
     write_answers(str(tmp_path / "answers.jsonl"), ROWS)
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]

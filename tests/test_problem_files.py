@@ -59,6 +59,10 @@ RECORDS = [
     ("per cent", {"id": "a", "question": Q, "answer": "-5 %"}, Problem("a", Q, "-5 %")),
     ("a pair", {"id": "a", "question": Q, "answer": "1,2"}, Problem("a", Q, "1,2", kind="expression")),
     ("a fraction", {"id": "a", "question": Q, "answer": "3/4"}, Problem("a", Q, "3/4", kind="expression")),
+    ("a unit", {"id": "a", "question": Q, "answer": "5 eggs"}, Problem("a", Q, "5 eggs")),
+    ("a unit of two words", {"id": "a", "question": Q, "answer": "5 km/h"}, Problem("a", Q, "5 km/h")),
+    ("variables", {"id": "a", "question": Q, "answer": "5 xy"}, Problem("a", Q, "5 xy", kind="expression")),
+    ("no number", {"id": "a", "question": Q, "answer": "5 or more"}, Problem("a", Q, "5 or more", kind="expression")),
     ("kind is given", {"id": "a", "question": Q, "kind": "expression"}, Problem("a", Q, kind="expression")),
     ("kind and gold", {"id": "a", "question": Q, "answer": "3/4", "kind": "number"}, Problem("a", Q, "3/4")),
 ]

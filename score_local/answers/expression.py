@@ -13,6 +13,7 @@ from typing import Any
 
 from score_local.answers.final import Final
 from score_local.answers.number import parse_number, spell
+from score_local.answers.plain import plain
 from score_local.answers.process import Worker
 from score_local.answers.python_syntax import latex_of
 
@@ -24,6 +25,9 @@ _worker = Worker("score_local.answers.worker", cwd=_ROOT)
 _MATH = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$?([^$]+)\$\$?")
 # No units, percent signs or brackets: those mean more here than in a number.
 _NUMERIC = re.compile(r"(?:[-−+\d.,/{}\s]|\\[dtc]?frac|\\[!,])+")
+
+# A word of three letters or more behind a space: fewer may be variables.
+_COUNTED = re.compile(r"[-−+]?[$€£]?[\d.,]+\s+[^\W\d_]{3,}(?:[\s/.-]+[^\W\d_]+)*\.?")
 
 # Between two digits white space means something, "1 1/2" and "11/2"; only a thin space before three of them does not.
 _UNSEEN = re.compile(r"(?<!\\)\\!|(?<=\d)\\[,;:](?=\d{3}(?!\d))")
@@ -50,10 +54,20 @@ def equal(left: str, right: str, worker: Worker = _worker) -> bool | None:
     values = _plain_value(left), _plain_value(right)
     if None not in values:
         return values[0] == values[1]
+    if values != (None, None) or plain(left).split() == plain(right).split():
+        stated = _number_in(left), _number_in(right)
+        if None not in stated:
+            return stated[0] == stated[1]
     left, right = _evened(left), _evened(right)
     if not _squeezed(left) or not _squeezed(right):
         return None
     return True if _squeezed(left) == _squeezed(right) else _by_worker(left, right, worker)
+
+
+def _number_in(stated: str) -> Fraction | None:
+    """A plain number, or that of "5 eggs", of which Math-Verify makes a product of variables; None: another thing."""
+    words = plain(stated)
+    return parse_number(words) if _COUNTED.fullmatch(words) else _plain_value(stated)
 
 
 def _by_worker(left: str, right: str, worker: Worker) -> bool | None:
