@@ -6,8 +6,10 @@ A block ends at a blank line, where a code fence closes, or, where neither comes
 from __future__ import annotations
 
 import re
+from io import StringIO
 
 LONGEST = 1000  # characters of the block that still grows: what one update may cost
+LONGEST_FENCE = 80  # of the lines that open one: of a longer one the marks alone are repeated
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[^\n]*")
 
 
@@ -26,8 +28,8 @@ class Blocks:
                 pass
 
     def _cut(self) -> bool:
-        position, fence = 0, ""
-        for line in self.tail.splitlines(keepends=True):
+        position, opened, fence = 0, 0, ""
+        for line in StringIO(self.tail, newline="\n"):  # a model may write other line breaks, which end no line here
             if not line.endswith("\n"):
                 break
             position += len(line)
@@ -35,19 +37,21 @@ class Blocks:
             if fence and marker and line.strip() == marker[1] and marker[1].startswith(_marks(fence)):
                 return self._end(position)
             if not fence and marker:
-                fence = line
+                opened, fence = position - len(line), line
             elif not fence and not line.strip():
                 return self._end(position)
-        return len(self.tail) > LONGEST and self._split(fence)
+        return len(self.tail) > LONGEST and self._split(fence, opened)
 
-    def _split(self, fence: str) -> bool:
+    def _split(self, fence: str, opened: int) -> bool:
         """Ends a block in the middle of what it says: at a line, else at a word. Code goes on in a fence of its own."""
-        cut = max(self.tail.rfind("\n", len(fence), LONGEST), 0) or max(self.tail.rfind(" ", len(fence), LONGEST), 0)
+        within = opened + len(fence) if opened + len(fence) < LONGEST else 0  # not in the line that opens it
+        cut = max(self.tail.rfind("\n", within, LONGEST), 0) or max(self.tail.rfind(" ", within, LONGEST), 0)
         cut = cut + 1 if cut else LONGEST
         self._end(cut)
-        if fence:
+        if fence and opened < cut:
             self.finished[-1] = f"{self.finished[-1].rstrip()}\n{_marks(fence)}\n"
-            self.tail = fence + self.tail
+            # What is put back must be less than what was cut, or this never ends.
+            self.tail = (fence if len(fence) <= LONGEST_FENCE else f"{_marks(fence)}\n") + self.tail
         return True
 
     def _end(self, cut: int) -> bool:
@@ -60,4 +64,4 @@ class Blocks:
 def _marks(fence: str) -> str:
     """The backticks or tildes of a fence's first line."""
     found = _FENCE.match(fence)
-    return found[1] if found else ""
+    return found[1][:LONGEST_FENCE] if found else ""
