@@ -44,7 +44,7 @@ def worked_in(line: bytes) -> Worked | None:
     place where the problem cannot be read, or its answer is of no use."""
     try:
         record = msgspec.json.decode(line, type=dict[str, object])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     rationale = record.get("rationale")
     if not isinstance(rationale, str):

@@ -336,7 +336,7 @@ def _hang_up(connection: socket.socket) -> None:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ModelError(f"not a URL: {error}", url, "For example: --url http://127.0.0.1:8080/v1") from error
     return parts

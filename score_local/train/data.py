@@ -109,7 +109,7 @@ def _require_whole(file: Path, sha256: str) -> None:
         return
     try:
         listed = msgspec.json.decode(card.read_bytes(), type=Dataset).files.get(file.name)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", str(card), EXPORT) from error
     if listed and listed.sha256 != sha256:
         raise InputError(f"is not the file that {CARD} tells of", str(file), EXPORT)
@@ -126,8 +126,10 @@ def _decode(line: bytes, where: str, role: Role) -> Example | None:
         return taught(worked)
     try:
         example = msgspec.json.decode(line, type=Example)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"no training example: {error}", where, EXPORT) from error
+    if not example.messages:
+        raise InputError("no training example: its conversation is empty", where, EXPORT)
     if example.role != role:
         raise InputError(f"an example for a {example.role}, and a {role} is to be trained", where, EXPORT)
     asked = {"verifier": "verify", "refiner": "refine"}.get(role)

@@ -380,6 +380,7 @@ def test_the_one_model_that_is_served_is_taken(fake: FakeServer, monkeypatch: py
         ("localhost:8080", "", "not the URL of a server"),
         ("ftp://host/v1", "", "not the URL of a server"),
         ("http:///v1", "", "not the URL of a server"),
+        ("http://a..b/v1", "", "not a URL"),
         ("http://host:port/v1", "", "not a URL"),
         ("http://me:secret@host/v1", "", "^host: the URL holds more than a place"),
         ("http://host/v1?key=secret", "", "^host: the URL holds more than a place"),

@@ -74,6 +74,23 @@ def test_bad_files(tmp_path: Path) -> None:
             read_data([write_examples(tmp_path / "refiner.jsonl", content)], "refiner")
 
 
+NO_EXAMPLES = [
+    ('{"question": "caf\xe9", "answer": "5", "rationale": "5"}'.encode("latin-1"), "solver"),
+    (
+        b'{"id": "a", "role": "verifier", "split": "dev", "problem": "p", "messages": [], "target": "Yes"}',
+        "verifier",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "role"), NO_EXAMPLES)
+def test_a_line_that_cannot_be_one_is_named(line: bytes, role: Role, tmp_path: Path) -> None:
+    file = tmp_path / f"{role}.jsonl"
+    file.write_bytes(line + b"\n")
+    with pytest.raises(InputError, match=rf"{role}\.jsonl:1: no training example"):
+        read_data([file], role)
+
+
 def test_a_line_that_is_no_example_is_named(tmp_path: Path) -> None:
     file = write_examples(tmp_path / "solver.jsonl", examples("solver", 2, 1))
     file.write_bytes(file.read_bytes() + b'{"id": 3}\n')
