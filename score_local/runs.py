@@ -103,10 +103,8 @@ class Run:
         return [p for p in problems if p.id not in done]
 
     def traces_of(self, problems: Iterable[Problem]) -> list[Trace]:
-        """How each of the problems that was attempted ended last; a failure of before is none of a problem that has
-        changed since."""
-        found = ((self._last.get(problem.id), problem) for problem in problems)
-        return [trace for trace, problem in found if trace and not _differs(trace, problem)]
+        """How each of the problems that was attempted ended last."""
+        return traces_of(problems, self._last)
 
     def write_summary(self, summary: msgspec.Struct | Mapping[str, Any]) -> None:
         write_whole(self.folder / SUMMARY, _pretty(summary))
@@ -120,6 +118,12 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def traces_of(problems: Iterable[Problem], traces: Mapping[str, Trace]) -> list[Trace]:
+    """The traces, by id, that are of these problems: none of one that has changed since."""
+    found = ((traces.get(problem.id), problem) for problem in problems)
+    return [trace for trace, problem in found if trace and not _differs(trace, problem)]
 
 
 def _differs(trace: Trace, problem: Problem) -> bool:

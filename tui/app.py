@@ -72,6 +72,7 @@ class ScoreApp(App[None]):
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         self._setup = setup
+        self._loads = 0  # that have not ended
         self._chosen: Mapping[str, Path] | None = None  # adapters that a person chose; None: what ships with the model
         self.services = Services(
             setup.history, setup.policy, setup.policy_path, setup.open_engine, self._tell, context=setup.context
@@ -162,6 +163,7 @@ class ScoreApp(App[None]):
 
     async def _load(self, model: Path, adapters: Mapping[str, Path] | None = None) -> None:
         """With the policy that ships with the model, and its adapters where none are given."""
+        self._loads += 1
         self.conversation.load_share = 0.0
         try:
             policy = await asyncio.to_thread(self.services.policy_for, model)
@@ -174,7 +176,9 @@ class ScoreApp(App[None]):
             self._chosen = adapters
             await self._remember(adapters)
         finally:
-            self.conversation.load_share = None
+            self._loads -= 1
+            if not self._loads:
+                self.conversation.load_share = None
         await self.conversation.loaded()
 
     async def _remember(self, adapters: Mapping[str, Path] | None) -> None:

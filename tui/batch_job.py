@@ -20,7 +20,7 @@ from score_local.errors import EngineDied, InputError
 from score_local.policy import Policy
 from score_local.problem import CHOICE_LETTERS, Problem
 from score_local.problem_files import read_problems
-from score_local.runs import read_manifest, read_traces, start_run
+from score_local.runs import read_manifest, read_traces, start_run, traces_of
 from score_local.schedule import Event, PhaseBegan, PhaseEnded, Scheduler
 from score_local.trace import Trace
 from tui.records import Turn, new_id
@@ -51,8 +51,8 @@ def open_batch(file: str, folder: Path) -> Batch:
     if path == "-":  # for a reader it is stdin, which here is the keyboard that the app reads
         raise InputError("problems cannot come from stdin here", file, "Name a .jsonl, .csv or .txt file of problems")
     found = read_problems(path)
-    traces = {trace.id: trace for trace in read_traces(folder)}
-    return Batch(folder, found.problems, found.faults, traces)
+    traces = traces_of(found.problems, {trace.id: trace for trace in read_traces(folder)})
+    return Batch(folder, found.problems, found.faults, {trace.id: trace for trace in traces})
 
 
 def gate_of(batch: Batch) -> float:

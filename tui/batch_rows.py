@@ -38,7 +38,7 @@ def opened(batch: Batch) -> str:
 
 
 def score_of(batch: Batch) -> str:
-    """How many are right, over all that the run folder holds, whenever it was solved."""
+    """How many are right, over all of them that the run folder holds, whenever they were solved."""
     tally = Tally(0)
     for trace in batch.traces.values():
         tally.count(trace)

@@ -15,6 +15,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from score_local import catalog
+from score_local.append_only import write_error
 from score_local.commands import setup
 from score_local.errors import PolicyError, UserError
 from score_local.policy import Judge, Policy, Refine, VerifierName, load_policy
@@ -115,7 +116,11 @@ def save_policy(path: Path, values: Mapping[str, Value], shipped: Path | None = 
         draft.unlink()
         where = str(path) if error.where == str(draft) else error.where
         raise PolicyError(error.what, where, error.next) from error
-    draft.replace(path)
+    try:
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink()
+        raise write_error(path, error) from error
     return policy
 
 
@@ -161,7 +166,10 @@ def _check_judge(policy: Policy, before: Policy) -> None:
 
 def _read(path: Path) -> tomlkit.TOMLDocument:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
         return tomlkit.document()
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))

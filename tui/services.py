@@ -33,7 +33,8 @@ class Notify(Protocol):
 
 
 class Services:
-    """`policy` is what the person set, in the file `policy_path`; `model` is None until one is loaded.
+    """`policy` is what the person set, in the file `policy_path`; `model` is the one that was loaded last, and stays so
+    after a load that failed; `loaded` is None then, as before the first load.
 
     `context` is how many tokens a sequence of the engines that `open_engine` opens can hold: a batch's manifest names
     it. `trusted` is the policy with what a calibration adds to it, `trust` the calibration.
@@ -57,6 +58,7 @@ class Services:
         self._lent: list[Helpers] = []
         self._open = open_engine
         self._engine: Engine | None = None
+        self._loading = asyncio.Lock()
 
     def shipped(self, model: Path | None = None) -> Path | None:
         """The policy file that comes with a model of the catalogue; of the one that is loaded where none is named."""
@@ -74,12 +76,22 @@ class Services:
         """The engine that is loaded; None before the first load and after one that failed."""
         return self._engine
 
+    @property
+    def loaded(self) -> Path | None:
+        """The model that can be asked."""
+        return self.model if self._engine else None
+
     async def load(self, model: Path, policy: Policy, progress: Progress = lambda share: None) -> None:
-        """Replaces the engine, off the screen's thread. `progress` hears the share that is read, from 0 to 1.
+        """Replaces the engine, off the screen's thread. `progress` hears the share that is read, from 0 to 1. One load
+        waits for the other: the last one that was asked for is what stays.
 
         Raises UserError where the model, an adapter or what the policy names cannot be used. What is refused by its
         looks leaves the old engine as it was; after one that failed to load there is none, for two found no room.
         """
+        async with self._loading:
+            await self._replace(model, policy, progress)
+
+    async def _replace(self, model: Path, policy: Policy, progress: Progress = lambda share: None) -> None:
         trusted, trust, adapters = await asyncio.to_thread(_checked, policy, model)
         await asyncio.to_thread(self.close)
         loop = asyncio.get_running_loop()
@@ -94,13 +106,14 @@ class Services:
 
     async def change(self, policy: Policy) -> None:
         """Goes on with another policy, and loads the model again where its adapters are others. Raises UserError."""
-        if self.model is None:
-            self.policy = self.trusted = policy
-        elif policy.adapters != self.policy.adapters or self._engine is None:
-            await self.load(self.model, policy)
-        else:
-            trusted, trust, _ = await asyncio.to_thread(_checked, policy, self.model)
-            await self._take(policy, trusted, trust)
+        async with self._loading:
+            if self.model is None:
+                self.policy = self.trusted = policy
+            elif policy.adapters != self.policy.adapters or self._engine is None:
+                await self._replace(self.model, policy)
+            else:
+                trusted, trust, _ = await asyncio.to_thread(_checked, policy, self.model)
+                await self._take(policy, trusted, trust)
 
     def close(self) -> None:
         """Cancels what runs and frees the model. Blocks for one micro-batch."""

@@ -128,6 +128,8 @@ class Talk:
 
     def _start(self, turn: Turn, steps: Work) -> None:
         engine, services = self._services.engine(), self._services
+        if turn.id in self._sessions:  # a key that was typed twice before the first showed
+            raise ModelError("it runs already", next="Wait until it has ended, or cancel it with Escape")
         if engine is None:
             raise ModelError("no model is loaded", next="F2 chooses one")
         save = services.history.save_turn

@@ -9,7 +9,7 @@ from textual.widgets import Button, Input
 
 from score_local.engine.protocol import Generate, Request
 from score_local.engine.scripted import ScriptedEngine
-from score_local.errors import EngineError
+from score_local.errors import EngineError, ModelError
 from score_local.policy import Policy, Verify
 from tests.tui.chat import PROBLEM, REFINED, Chat, chat, eggs
 from tests.tui.snapshots import assert_looks_as_before
@@ -89,6 +89,18 @@ def test_the_person_decides(tmp_path: Path) -> None:
         assert card.turn.trace and len(card.turn.trace.rounds) == 2 and card.turn.answer == "84"
 
     chat(tmp_path, act, size=(80, 60))
+
+
+def test_a_key_typed_twice_starts_one_refinement(tmp_path: Path) -> None:
+    async def act(app: Chat) -> None:
+        card = await app.ask(PROBLEM)
+        turn, talk = card.turn, app.screen.talk
+        talk.refine(turn, [])
+        with pytest.raises(ModelError, match="it runs already"):
+            talk.refine(turn, [])
+        await app.idle()
+
+    chat(tmp_path, act)
 
 
 def test_a_refinement_that_fails_leaves_what_the_person_chose(tmp_path: Path) -> None:

@@ -130,6 +130,12 @@ def test_where_nothing_can_be_written_it_is_told(tmp_path: Path) -> None:
         save_policy(tmp_path / "policy.toml", {"seed": 8})
 
 
+def test_where_its_folder_cannot_be_made_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("a file")
+    with pytest.raises(RunError, match="cannot be written"):
+        save_policy(tmp_path / "config" / "score-local" / "policy.toml", {"seed": 8})
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [

@@ -320,7 +320,7 @@ class ConversationScreen(Screen[None]):
         services = self.services
         phases = [phase for turn in self.turns()[-1:] for phase in turn.phases if not phase.cut_off]
         numbers = Numbers(
-            services.model,
+            services.loaded,
             tuple(services.trusted.adapters),
             services.trusted.verify.gate,
             phases[-1].prompt + phases[-1].generated if phases else 0,

@@ -102,7 +102,7 @@ class ModelsScreen(Screen[ModelChoice | None]):
         self._models = {row.name: row for row in rows}
         free = free_memory()
         table = self.query_one("#models", LiteralTable)
-        table.fill((row.name, _model_cells(row, free, self._services.model)) for row in rows)
+        table.fill((row.name, _model_cells(row, free, self._services.loaded)) for row in rows)
 
     @on(DataTable.RowHighlighted, "#models")
     def _describe(self, event: DataTable.RowHighlighted) -> None:

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Digits, Static
 
+from score_local import votes
 from score_local.trace import Trace
 from tui.literal import one_line
 from tui.records import Turn
@@ -50,10 +51,8 @@ def origin(trace: Trace, answer: str | None) -> str:
     """Which attempt an answer is of, and what is known of its being right."""
     if answer is None:
         return "no answer could be read"
-    if any(candidate.answer == answer for candidate in trace.candidates):
-        votes = sum(candidate.weight for candidate in trace.candidates if candidate.answer == answer)
-        total = sum(candidate.weight for candidate in trace.candidates)
-        return f"from a vote: {votes:g} of {total:g}"
+    if trace.candidates and answer == votes.chosen(trace):
+        return _elected(trace, answer)
     if answer != trace.initial_answer or _refined_to(trace, answer):
         doubted = (
             f"; the first solution was doubted at {trace.p_incorrect:.2f}" if trace.p_incorrect is not None else ""
@@ -62,6 +61,13 @@ def origin(trace: Trace, answer: str | None) -> str:
     sure = "how sure it is, is unknown" if trace.p_incorrect is None else f"confidence {1 - trace.p_incorrect:.0%}"
     unanswered = any(round_.refinement and round_.refinement.answer is None for round_ in trace.rounds)
     return f"from the first solution; {sure}" + ("; the refined one holds no answer" if unanswered else "")
+
+
+def _elected(trace: Trace, answer: str) -> str:
+    if trace.method == "best-of-n":
+        return f"the best of {len(trace.candidates)}"
+    total = sum(candidate.weight for candidate in trace.candidates)
+    return f"from a vote: {dict(votes.tally(trace.candidates, trace.kind))[answer]:g} of {total:g}"
 
 
 def _refined_to(trace: Trace, answer: str) -> bool:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,13 +119,23 @@ class Prompt(TextArea):
     def action_edit(self) -> None:
         """The text in the person's own editor; what was saved there comes back."""
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "message.md"
-            file.write_text(self.text, encoding="utf-8")
-            try:
-                with self.app.suspend():
-                    subprocess.run([*shlex.split(editor), str(file)], check=True)
+        try:
+            with tempfile.TemporaryDirectory() as folder, self.app.suspend(), _no_interrupts():
+                file = Path(folder) / "message.md"
+                file.write_text(self.text, encoding="utf-8")
+                subprocess.run([*shlex.split(editor), str(file)], check=True)
                 self.text = literal(file.read_text(encoding="utf-8", errors="replace").rstrip("\n"))
-            except (OSError, ValueError, subprocess.CalledProcessError, SuspendNotSupported) as error:
-                self.app.notify(f"{editor}: {error}. Set EDITOR to another", severity="error", markup=False)
+        except (OSError, ValueError, subprocess.CalledProcessError, SuspendNotSupported) as error:
+            self.app.notify(f"{editor}: {error}. Set EDITOR to another", severity="error", markup=False)
         self.move_cursor(self.document.end)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Ctrl-C is for the editor, which has the terminal: it must not end the app behind it. (A handler is not inherited,
+    SIG_IGN would be.)"""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from textual.content import Content
 from textual.widgets import Static
 
+from score_local import votes
 from score_local.trace import Trace
 from tui.literal import one_line
 
@@ -16,17 +15,17 @@ WIDTH = 30
 
 class VotesView(Static):
     def show(self, trace: Trace) -> None:
-        weights: Counter[str] = Counter()
-        for candidate in trace.candidates:
-            weights[candidate.answer or "no answer"] += candidate.weight  # type: ignore[assignment]
-        total = sum(weights.values()) or 1
-        width = min(WIDTH, max(map(len, weights), default=0))
+        weights = votes.tally(trace.candidates, trace.kind)
+        unread = [candidate.weight for candidate in trace.candidates if candidate.answer is None]
+        weights += [("no answer", sum(unread))] if unread else []
+        total = sum(weight for _, weight in weights) or 1
+        width = min(WIDTH, max((len(answer) for answer, _ in weights), default=0))
         rows = [
             Content.assemble(
                 f"{one_line(answer, WIDTH):{width}} ",
                 ("█" * round(BAR * weight / total), "$text-primary"),
                 f" {weight:g}",
             )
-            for answer, weight in weights.most_common()
+            for answer, weight in sorted(weights, key=lambda entry: -entry[1])
         ]
         self.update(Content("\n").join(rows))
