@@ -277,6 +277,16 @@ def test_a_run_can_be_looked_at_without_a_model(engine: ScriptedEngine) -> None:
     drive(screen_with(None), act)
 
 
+def test_only_the_problems_of_the_file_are_counted(engine: ScriptedEngine) -> None:
+    solver = Solver(engine, POLICY, Path("model.gguf"), 2048)
+    Path("model.gguf").write_bytes(b"GGUF")
+    BatchJob(open_batch(many(Path("many.jsonl"), 5), Path("run")), solver).run(lambda *_: None, lambda _: None)
+    shorter = open_batch(many(Path("many.jsonl"), 2), Path("run"))
+    assert list(shorter.traces) == ["0", "1"]
+    Path("many.jsonl").write_text('{"id": "1", "question": "Another?", "answer": "4"}')
+    assert open_batch("many.jsonl", Path("run")).traces == {}, "the same id, another problem"
+
+
 @pytest.mark.parametrize(
     ("file", "content", "what"),
     [
