@@ -13,7 +13,8 @@ _HARDLY = r"(?:(?:quite|entirely|fully|exactly|completely)\s+)?"
 _NEGATED = rf"{_NOT}\s+(?:(?:be|look|seem|appear)\s+(?:to\s+be\s+)?)?{_HARDLY}"
 _WRONG = rf"(?:incorrect|wrong|mistaken|false|{_NEGATED}(?:correct|right|true))"
 _NOT_THE_RIGHT = rf"{_NEGATED}(?:the|an?)\s+{_HARDLY}(?:correct|right|true)"  # what follows is part of the reason
-_VERDICT = re.compile(rf"\b(?:(?P<wrong>{_WRONG}|{_NOT_THE_RIGHT})|correct|right)\b", re.IGNORECASE)
+_NOT_WRONG = rf"(?:{_NEGATED}|(?:nothing|no)\s+(?:is\s+)?{_HARDLY})(?:incorrect|wrong|mistaken|false)"
+_VERDICT = re.compile(rf"\b(?:{_NOT_WRONG}|(?P<wrong>{_WRONG}|{_NOT_THE_RIGHT})|correct|right)\b", re.IGNORECASE)
 _OPENING = re.compile(
     rf"^(?:(?:(?:this|the|that)\s+step|it|this|that)\s+(?:(?:is|does|do|can|could|would)\s+)?)?{_WRONG}\b[\s.,:;!–—-]*",
     re.IGNORECASE,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from score_local.errors import RunError
 from score_local.evaluate import calibration_report as reports
 from score_local.evaluate.bootstrap import quality
 from score_local.evaluate.calibration_report import Report
@@ -72,6 +73,9 @@ def calibrate(
     rows = [row for row in every if to_fit_on(row.trace.id, choices.fit_on)]
     held_out = [row for row in every if to_report_on(row.trace.id, choices.fit_on)]
     require_enough(rows, signals, where)
+    if not held_out:
+        what = "every problem is in the half that is fitted on, so nothing is left to report on"
+        raise RunError(what, where, "Give --fit-on all, or a run of more problems")
     cascade = fit_cascade(rows, signals, choices.lowest, choices.tolerance)
     same = choices.fit_on == "all"
     ps = cascade.out_of_fold if same else stage_probabilities(cascade.stages, held_out)

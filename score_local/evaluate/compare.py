@@ -12,6 +12,7 @@ from score_local.evaluate import metrics
 from score_local.evaluate.metrics import Difference, Interval
 from score_local.evaluate.report import RIGHT, Report, Result
 from score_local.evaluate.words import NONE, markdown_table, number, p_value, percent
+from score_local.policy import Policy
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -108,10 +109,19 @@ def _differences(a: Report, b: Report) -> Iterator[str]:
             yield f"{what}: {getattr(first, what)}, {getattr(second, what)}"
     if first.prompts != second.prompts:
         yield "set of prompts"
-    before, after = ({r.name: (r.policy, r.adapters) for r in report.results} for report in (a, b))
+    before, after = ({result.name: _asked_for(result) for result in report.results} for report in (a, b))
     changed = [name for name in before if name in after and before[name] != after[name]]
     if changed:
         yield f"policy under the name {', '.join(changed)}"
+
+
+def _asked_for(result: Result) -> tuple[Policy, dict[str, str]]:
+    """The policy without the places of files, and its adapters by their content: a fitted calibration lies in the
+    folder of its evaluation."""
+    policy = result.policy
+    verify = msgspec.structs.replace(policy.verify, calibration=None)
+    hashes = {role: adapter.sha256 for role, adapter in result.adapters.items()}
+    return msgspec.structs.replace(policy, verify=verify, adapters={}), hashes
 
 
 def _rows(changes: Sequence[Change]) -> Iterator[Sequence[str]]:

@@ -106,8 +106,9 @@ def _gate(results: Sequence[Result]) -> Rows:
     for result in results:
         summary = result.summary
         if result.policy.verify.verifiers and result.policy.method in GATED:
-            counts = (_count(share) for share in (summary.triggered, summary.fixed, summary.broken))
-            yield result.name, f"{summary.threshold:.2f}", *counts
+            opened, *counts = (_count(share) for share in (summary.triggered, summary.fixed, summary.broken))
+            never = result.policy.method == "refine" and result.policy.refine.when == "never"
+            yield result.name, f"{summary.threshold:.2f}", f"shut; doubted: {opened}" if never else opened, *counts
 
 
 def _verifiers(results: Sequence[Result]) -> Rows:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from score_local import answers
+from score_local import answers, votes
 from score_local.engine.protocol import Usage
 from score_local.evaluate import metrics
 from score_local.evaluate.metrics import Difference, Interval
@@ -29,9 +29,10 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Oracle(msgspec.Struct, frozen=True):
-    """What a verifier that is never wrong would reach: the first attempt or a stored refinement is right.
+    """What a verifier that is never wrong would reach: the first attempt, a stored refinement or what the stored votes
+    elect is right.
 
-    `refinements` problems have a stored refinement; `missing` were not right at first and have none, so where it is
+    `refinements` problems have one or the other; `missing` were not right at first and have neither, so where it is
     not 0 the ceiling is a lower bound. `recovered` is (final - initial) / (ceiling - initial): negative where the
     policy does harm, None where there is nothing to gain.
     """
@@ -105,14 +106,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Judged(NamedTuple):
-    """What is known about one problem that has a gold answer. `best`: the first attempt or a refinement is right."""
+    """What is known about one problem that has a gold answer. `best`: the first attempt is right, or what a gate might
+    put in its place; `behind`: there is such a thing."""
 
     initial: bool
     initial_unknown: bool
     final: bool
     final_unknown: bool
     best: bool
-    refined: bool
+    behind: bool
 
 
 def summarize(traces: Sequence[Trace], *, threshold: float, wall_seconds: float) -> Summary:
@@ -154,7 +156,7 @@ def _judge(trace: Trace) -> _Judged:
         final=trace.final_correct is True,
         final_unknown=attempted and verdicts[trace.answer] is None,
         best=True in verdicts.values(),
-        refined=any(round_.refinement for round_ in trace.rounds),
+        behind=bool(trace.candidates) or any(round_.refinement for round_ in trace.rounds),
     )
 
 
@@ -162,6 +164,7 @@ def _compared(trace: Trace) -> dict[str | None, bool | None]:
     """Every answer that was given, and whether it is right. Each once: an expression may take seconds to compare."""
     stored = {trace.initial_answer: trace.initial_correct, trace.answer: trace.final_correct}
     given = [*stored, *(round_.refinement.answer for round_ in trace.rounds if round_.refinement)]
+    given += [votes.chosen(trace)] if trace.candidates else []
     return {a: stored.get(a) or answers.is_right(a, trace.gold, trace.kind) for a in dict.fromkeys(given)}
 
 
@@ -177,8 +180,8 @@ def _oracle(judged: Sequence[_Judged]) -> Oracle:
     ceiling = _share(problem.best for problem in judged)
     return Oracle(
         ceiling=ceiling,
-        refinements=sum(problem.refined for problem in judged),
-        missing=sum(not problem.initial and not problem.refined for problem in judged),
+        refinements=sum(problem.behind for problem in judged),
+        missing=sum(not problem.initial and not problem.behind for problem in judged),
         recovered=metrics.ratio(final - initial, ceiling.count - initial),
     )
 

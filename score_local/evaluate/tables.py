@@ -66,7 +66,7 @@ def _accuracy(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "final accuracy", _share(summary.final) + _not_right(summary.final_unknown, summary.failed_with_gold)
     yield "difference", _difference(summary.difference)
     yield "oracle ceiling", _ceiling(summary.oracle)
-    yield "oracle gain recovered", percent(summary.oracle.recovered, "n/a, nothing to gain")
+    yield "oracle gain recovered", _recovered(summary.oracle)
     yield "fixed, wrong to right", _share(summary.fixed)
     yield "broken, right to wrong", _share(summary.broken)
 
@@ -108,8 +108,14 @@ def _difference(difference: Difference | None) -> str:
 
 
 def _ceiling(oracle: Oracle) -> str:
-    reached = f"{_share(oracle.ceiling)}, from {oracle.refinements} refinements"
+    reached = f"{_share(oracle.ceiling)}, from {oracle.refinements} refinements or votes"
     return f"at least {reached}; {oracle.missing} not right have none" if oracle.missing else reached
+
+
+def _recovered(oracle: Oracle) -> str:
+    """A higher ceiling, which is not known, would make it less."""
+    bound = "at most " if oracle.missing and (oracle.recovered or 0) > 0 else ""
+    return bound + percent(oracle.recovered, "n/a, nothing to gain")
 
 
 def _auroc(verdicts: Verdicts) -> str:

@@ -274,6 +274,16 @@ def test_an_impossible_place_is_refused(
     assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
 
 
+def test_a_run_of_the_fitted_half_alone_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run([trace for trace in traces(600) if to_fit_on(trace.id, "half")])
+    assert cli.main(["calibrate", "run"]) == 2
+    assert "nothing is left to report on. Give --fit-on all" in capsys.readouterr().err
+    assert not list(Path().glob("calibration*"))
+
+
 def test_a_calibration_may_lie_in_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_run(traces(600))

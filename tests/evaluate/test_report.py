@@ -271,6 +271,16 @@ def test_what_else_is_different_is_said() -> None:
     assert "policy under" not in shown
 
 
+@pytest.mark.parametrize(("change", "told"), [({"calibration": "b/gated.toml"}, False), ({"threshold": 0.9}, True)])
+def test_where_a_calibration_lies_makes_no_other_policy(change: dict[str, object], told: bool) -> None:
+    a = small("++")
+    (result,) = a.results
+    policy = result.policy
+    other = msgspec.structs.replace(policy, verify=msgspec.structs.replace(policy.verify, **change))
+    b = msgspec.structs.replace(a, results=(msgspec.structs.replace(result, policy=other),))
+    assert ("policy under the name" in compare.text(a, b, ("first", "second"))) is told
+
+
 def test_a_policy_of_one_report_only_is_shown() -> None:
     both = compare.compare(small("++"), report())
     assert [(change.name, change.accuracy[0] is None) for change in both] == [

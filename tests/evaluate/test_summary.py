@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from score_local.evaluate.summary import Summary, summarize
-from score_local.trace import Round, Trace
+from score_local.trace import Candidate, Round, Trace
 from tests.evaluate.runs import every_case, failed, trace
 
 
@@ -121,6 +121,13 @@ def test_what_cannot_be_compared_is_unknown_and_not_right() -> None:
 def test_an_equal_refinement_counts_however_it_is_written() -> None:
     summary = summarize([trace("a", "6", 0.1, "7.0")], threshold=0.5, wall_seconds=1.0)
     assert summary.oracle.ceiling.count == 1
+
+
+def test_what_votes_elect_is_behind_a_gate_that_stayed_shut() -> None:
+    votes = (Candidate("initial", "6", 1.0), Candidate("program", "7", 1.0), Candidate("program", "7", 1.0))
+    shut = msgspec.structs.replace(trace("a", "6", 0.1), method="refine-then-vote", candidates=votes)
+    oracle = summarize([shut, trace("b", "7", 0.1)], threshold=0.5, wall_seconds=1.0).oracle
+    assert (oracle.ceiling.count, oracle.refinements, oracle.missing, oracle.recovered) == (2, 1, 0, 0.0)
 
 
 def test_harm_is_a_negative_recovery() -> None:
