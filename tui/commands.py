@@ -26,7 +26,7 @@ class Command(NamedTuple):
 def command_of(text: str) -> Command:
     """What a message is: a problem, chat, or a file to open (`/open FILE`, or the path alone, as a terminal writes it
     where a file is dropped). Raises InputError for a slash and a word that nobody knows."""
-    word, _, rest = text.partition(" ")
+    word, rest = [*text.split(None, 1), "", ""][:2]
     if word in COMMANDS:
         if not rest.strip():
             raise InputError("nothing follows it", word, f"For example: {word} TEXT")

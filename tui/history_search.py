@@ -15,8 +15,9 @@ def matches(database: sqlite3.Connection, terms: Sequence[str]) -> dict[str, str
     """Of each conversation that holds all terms in its title or in one turn, the id and an excerpt."""
     indexed = " ".join(f'"{_doubled(term)}"' for term in terms if len(term) >= TRIGRAM)
     short = [term for term in terms if len(term) < TRIGRAM]
-    conditions = ["words MATCH ?"] * bool(indexed) + ["text LIKE ? ESCAPE '\\'"] * len(short)
-    values = [indexed] * bool(indexed) + [f"%{_escaped(term)}%" for term in short]
+    database.create_function("holds", 2, _holds, deterministic=True)  # LIKE knows the two cases of ASCII only
+    conditions = ["words MATCH ?"] * bool(indexed) + ["holds(text, ?)"] * len(short)
+    values = [indexed] * bool(indexed) + [term.casefold() for term in short]
     query = f"SELECT conversation, text FROM words WHERE {' AND '.join(conditions)} ORDER BY rowid"
     return {key: _excerpt(text, terms[0]) for key, text in database.execute(query, values)}
 
@@ -25,8 +26,8 @@ def _doubled(term: str) -> str:
     return term.replace('"', '""')
 
 
-def _escaped(term: str) -> str:
-    return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _holds(text: str, term: str) -> bool:
+    return term in text.casefold()
 
 
 def _excerpt(text: str, term: str) -> str:

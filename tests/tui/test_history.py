@@ -144,6 +144,8 @@ def test_what_is_not_there_is_told(history: History, act: object, what: str) -> 
         ('"quoted"', True),
         ("100%", True),
         ("%", True),
+        ("да", True),
+        ("НЕТ", True),
         ("_", False),
         ("eggs trains", False),
         ("NOT eggs", False),
@@ -156,7 +158,7 @@ def test_what_is_not_there_is_told(history: History, act: object, what: str) -> 
     ],
 )
 def test_a_search_is_taken_literally(history: History, search: str, found: bool) -> None:
-    said(history, r'12 eggs, 7 boxes, $\frac{1}{2}$ of them "quoted", 100% 日本語の問題')
+    said(history, r'12 eggs, 7 boxes, $\frac{1}{2}$ of them "quoted", 100% 日本語の問題 Да или нет')
     assert bool(history.search(search)) is found
 
 

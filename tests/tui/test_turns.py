@@ -50,6 +50,8 @@ def drive(steps: Steps[Any], replies: Sequence[Reply]) -> tuple[Any, list[Any]]:
         ("hello, who are you?", "chat", "hello, who are you?"),
         ("/solve tell me", "problem", "tell me"),
         ("/chat what is 2 + 2?", "chat", "what is 2 + 2?"),
+        ("/chat\nHow many eggs do 7 boxes of 12 hold?", "chat", "How many eggs do 7 boxes of 12 hold?"),
+        ("/solve\ttell\nme", "problem", "tell\nme"),
         ("/open my\\ file.csv", "open", "my file.csv"),
         ("/open 'my file.csv'", "open", "my file.csv"),
         ("/usr/bin is a folder", "chat", "/usr/bin is a folder"),

@@ -110,7 +110,10 @@ class ConvertScreen(Screen[ModelChoice | None]):
 
     @work(exclusive=True, group="check")
     async def _check(self, order: Order) -> None:
-        self._checked = None
+        table = self.query_one(LiteralTable)
+        self._checked, self._rules = None, {}
+        table.fill(())
+        self.query_one("#detail", Static).update("")
         self._show_log(False)
         self._tell("Checking")
         try:
@@ -122,7 +125,6 @@ class ConvertScreen(Screen[ModelChoice | None]):
             self._tell(str(error))
             return
         self._rules = {str(number): rule for number, rule in enumerate(rules)}
-        table = self.query_one(LiteralTable)
         table.fill((key, (rule.name, _finding(rule), rule.what)) for key, rule in self._rules.items())
         table.focus()
         if any("merge" in rule.stops for rule in rules):
@@ -178,6 +180,7 @@ class ConvertScreen(Screen[ModelChoice | None]):
     @work
     async def _convert(self, job: ConvertJob) -> None:
         self._show_log(True)
+        self.query_one(ProgressBar).update(progress=0)
         self._tell("Converting. Escape stops it; nothing half-written is kept")
         try:
             outcome = await asyncio.to_thread(job.run, self._said, self._came)

@@ -140,6 +140,8 @@ class HistoryScreen(Screen[str | None]):
         listed = await self._tried(lambda: self._history.search(text))
         if listed is not None:
             self._found = {found.conversation.id: found for found in listed}
+            if not listed:
+                self.query_one("#detail", Static).update("")
             self.query_one(LiteralTable).fill((key, _row(found)) for key, found in self._found.items())
 
     def _selected(self) -> Found | None:

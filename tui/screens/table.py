@@ -74,7 +74,9 @@ class LiteralTable(DataTable[Text]):
 
     def _lay_out(self) -> None:
         """Columns for the width there is, then the rows; the cursor stays on its row."""
-        row = self.cursor_row
+        key, row = self.selected, self.cursor_row
+        if key is not None and key in self._cells:
+            row = list(self._cells).index(key)
         self.clear(columns=True)
         for column, width in zip(self._plan, self._widths(), strict=True):
             self.add_column(column.title, width=width, key=column.title)

@@ -324,7 +324,7 @@ def test_the_loaded_model_is_in_use_however_its_path_is_spelled(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCORE_LOCAL_MODELS", "models")
-    made = services(tmp_path)
+    made = services(tmp_path, ScriptedEngine(lambda _: "nothing is asked"))
     made.model = folder / "mine.gguf"
 
     async def act(pilot: Pilot[None]) -> None:
