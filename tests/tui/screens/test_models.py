@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from score_local.catalog_entries import Entry, load_catalog
+from score_local.engine.scripted import ScriptedEngine
 from score_local.policy import load_policy
 from tests.fake_hub import FakeHub, serving
 from tests.gguf_files import write_adapter, write_model
