@@ -86,6 +86,11 @@ class Adapter(msgspec.Struct, frozen=True):
         return str(self.config.get("base_model_name_or_path") or "")
 
     @property
+    def tied(self) -> bool:
+        """Whether embedding and output stayed one in training, where the base has one tensor for both."""
+        return bool(self.config.get("ensure_weight_tying"))
+
+    @property
     def dora(self) -> bool:
         return any(change.magnitude for change in self.changes.values())
 

@@ -68,12 +68,23 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 def open_base(path: Path, donor: Path | None = None) -> Base:
     """Opens a folder (with a donor, or without) or a GGUF, reading no weight.
 
-    Raises ModelError: no model, an architecture that is not supported, 4-bit weights, tensors that are missing, a donor
-    of another model.
+    Raises ModelError: no model, an architecture that is not supported, 4-bit weights, tensors that are missing, one of
+    several shards, a donor of another model or beside a GGUF.
     """
     if path.is_dir():
-        return _open_folder(path, read_header(donor) if donor else None)
-    return _open_gguf(read_header(path))
+        return _open_folder(path, _whole(donor) if donor else None)
+    if donor:
+        raise ModelError("the base is a GGUF, which brings its own metadata", str(path), "Leave the donor out")
+    return _open_gguf(_whole(path))
+
+
+def _whole(path: Path) -> GGUFHeader:
+    """The header of a GGUF that is in one piece. Raises ModelError."""
+    header = read_header(path)
+    shards = header.metadata.get("split.count", 1)
+    if shards > 1:
+        raise ModelError(f"is one of {shards} shards", str(path), "Join them: llama-gguf-split --merge FIRST JOINED")
+    return header
 
 
 def write_donor(base: Base, target: Path) -> None:

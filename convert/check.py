@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import msgspec
 from convert.adapter import Adapter
 from convert.architectures import EMBEDDING
 from convert.base import Base, open_base, read_config
+from convert.hyperparameters import hyperparameters
 from convert.lora import placed_changes
 from convert.lora_gguf import open_adapter
 from convert.merge import AHEAD, FILE_TYPES, PIECE, WORKERS, ends_touched, merged_sources, planned
@@ -160,10 +162,18 @@ def kind(job: Job) -> Iterable[Rule]:
 
 def embeddings(job: Job) -> Iterable[Rule]:
     touched = ends_touched(job.base, job.adapter)
-    if touched and job.base.tied:
+    if touched and job.base.tied and not job.adapter.tied:
         what = f"it changes {', '.join(touched)}, and the base's embedding and output are one tensor"
         remedy = "The merged file holds both, and is larger by one of them"
         yield Rule(name="tied embeddings", what=what, remedy=remedy, doubt=True)
+
+
+def configuration(job: Job) -> Iterable[Rule]:
+    """Whether llama.cpp's architecture has what the configuration asks for; a donor brings its own."""
+    base = job.base
+    if base.donor is None:
+        wanted = partial(hyperparameters, base.config, base.architecture.name, str(base.path))
+        yield from _tried("configuration", wanted, "llama.cpp has all of it", "merge")
 
 
 def tokenizer(job: Job) -> Iterable[Rule]:
@@ -254,6 +264,7 @@ LOOKS: tuple[Callable[[Job], Iterable[Rule]], ...] = (
     unsupported,
     shapes,
     embeddings,
+    configuration,
     tokenizer,
     resources,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,7 @@ def all(options: argparse.Namespace) -> int:
             matrix.require_fits(_shapes(base, adapter), str(options.imatrix))
         with scratch_folder(options.out / stem) as folder:
             exact = folder / f"{stem}-f16.gguf"
-            made = _make(base, adapter, exact, types, imatrix=options.imatrix, threads=options.threads)
+            made = _make(base, adapter, folder / stem, types, imatrix=options.imatrix, threads=options.threads)
             proof = _prove(made, base=base.path, merged=exact, adapter=options.adapter, text=options.text)
             _keep_proof(proof, [folder / name for name in kept])
             if exact.name not in kept:
@@ -170,13 +171,13 @@ def _merge_as(base: Base, adapter: Adapter, target: Path, type: str) -> None:
         _quantize(exact, target, type)
 
 
-def _make(base: Base, adapter: Adapter, exact: Path, types: list[str], **how: Any) -> list[Path]:
-    """Merges into `exact`, an F16 file, and quantises that into its siblings; all the files."""
+def _make(base: Base, adapter: Adapter, stem: Path, types: list[str], **how: Any) -> list[Path]:
+    """Merges into `<stem>-f16.gguf`, and quantises that into `<stem>-<type>.gguf`; all the files."""
+    exact, *others = (stem.with_name(f"{stem.name}-{type}.gguf") for type in dict.fromkeys(["f16", *types]))
     _merge_as(base, adapter, exact, "f16")
-    made = {type: exact.with_name(f"{_without_type(exact)}-{type}.gguf") for type in types if type != "f16"}
-    for type, target in made.items():
+    for type, target in zip(dict.fromkeys(type for type in types if type != "f16"), others, strict=True):
         _quantize(exact, target, type, **how)
-    return [exact, *made.values()]
+    return [exact, *others]
 
 
 def _shapes(base: Base, adapter: Adapter) -> dict[str, tuple[int, ...]]:
@@ -325,4 +326,4 @@ def _verdict(rule: Rule) -> tuple[str, str]:
 
 
 def _without_type(file: Path) -> str:
-    return file.stem.removesuffix("-f16").removesuffix("-bf16").removesuffix("-f32")
+    return re.sub(r"-(f16|bf16|f32)$", "", file.stem)

@@ -178,7 +178,6 @@ def _other_scale(config: Config) -> bool:
 Unsupported = tuple[Callable[[Config], bool], str]
 SCALE: Unsupported = (_other_scale, "its attention is scaled by another number than the head's width")
 UNSUPPORTED: Mapping[str, list[Unsupported]] = {
-    "llama": [(lambda c: bool(c.get("mlp_bias")), "its feed-forward layers have biases")],
     "smollm3": [(_other_steps, "its layers without rotary embedding are not every fourth")],
     "gemma2": [SCALE],
     "gemma3": [

@@ -101,8 +101,8 @@ def merged_sources(base: Base, adapter: Adapter | None) -> dict[str, Source]:
     if adapter.strange:
         what = f"tensor {adapter.strange[0]} has no known meaning"
         raise ModelError(what, str(adapter.path), "See: score-convert check")
-    sources = dict(base.tensors)
-    if base.tied and ends_touched(base, adapter) and not adapter.config.get("ensure_weight_tying"):
+    sources, adapter = dict(base.tensors), _tied_once(base, adapter)
+    if base.tied and ends_touched(base, adapter) and not adapter.tied:
         if base.architecture.always_tied:
             what = "it changes the embedding or the output alone, and they are one tensor in this architecture"
             raise ModelError(what, str(adapter.path), "Train it without them")
@@ -114,6 +114,17 @@ def merged_sources(base: Base, adapter: Adapter | None) -> dict[str, Source]:
         ours = _place(name, change.shape, base, sources, adapter)
         sources[ours] = Merged(sources[ours], load_change(change), change.order(base.layout, ours))
     return sources
+
+
+def _tied_once(base: Base, adapter: Adapter) -> Adapter:
+    """Where embedding and output stay one (`ensure_weight_tying`), PEFT saves the change of both, the same twice."""
+    if not (base.tied and adapter.tied):
+        return adapter
+    ends = {base.layout.gguf_name(name): name for name in (*adapter.changes, *adapter.replaced)}
+    twice = ends.get(OUTPUT) if EMBEDDING in ends else None
+    changes = {name: change for name, change in adapter.changes.items() if name != twice}
+    replaced = {name: tensor for name, tensor in adapter.replaced.items() if name != twice}
+    return msgspec.structs.replace(adapter, changes=changes, replaced=replaced)
 
 
 def ends_touched(base: Base, adapter: Adapter) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.adapter import Adapter, LoraChange
-from convert.safetensors import StoredTensor, open_folder
+from convert.safetensors import AGAIN, DTYPES, StoredTensor, open_folder
 from score_local.errors import ModelError
 
 CONFIG, STEM = "adapter_config.json", "adapter_model"
@@ -30,6 +30,8 @@ def read_peft(folder: Path) -> Adapter:
     parts, replaced, strange = dict[str, dict[str, StoredTensor]](), dict[str, StoredTensor](), list[str]()
     for name, tensor in open_folder(folder, STEM).items():
         bare = name.removeprefix(PREFIX)
+        if tensor.dtype not in DTYPES:
+            raise ModelError(f"tensor {name} holds {tensor.dtype}, no 16 or 32-bit floats", str(folder), AGAIN)
         module, part = _split(bare)
         if part:
             parts.setdefault(module, {})[part] = tensor
@@ -60,6 +62,9 @@ def _config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"cannot be read: {error}", str(path), "Copy it again") from error
     if not isinstance(config, dict):
         raise ModelError("not a table of settings", str(path), "Copy it again")
+    alpha = config.get("lora_alpha", 8)
+    if not isinstance(alpha, (int, float)) or not alpha > 0:
+        raise ModelError(f"lora_alpha is {alpha}, no positive number", str(path), "Copy it again")
     return config
 
 

@@ -28,6 +28,7 @@ from convert.logit_proof import Case, LogitProof, Progress, prove_logits
 from convert.logits import Vocabulary
 from convert.partial import SUFFIX
 from convert.text_proof import TextFacts, facts_of_gguf, text_findings
+from score_local.catalog_entries import same_file
 from score_local.errors import ModelError
 from score_local.gguf_check import file_sha256
 from score_local.gguf_file import read_header
@@ -188,6 +189,7 @@ def _case(
     headers = {path: read_header(path) for path in outputs}
     loras = tuple(path for path, header in headers.items() if header.metadata.get("general.type") == "adapter")
     models = tuple(path for path in outputs if path not in loras)
+    merged = next((path for path in models if same_file(path, merged)), merged)  # it may be spelled in another way
     return Case(
         models=models,
         loras=loras,

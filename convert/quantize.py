@@ -31,13 +31,14 @@ from score_local.gguf_file import GGUFHeader, read_header
 __all__ = ["TYPES", "Fallback", "QuantType", "Quantised", "quantize"]
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
-CONVERT_AGAIN = "Convert the model again: score-convert merge"
+NO_NUMBERS = "it holds weights that are no numbers (NaN or infinite), or larger than that type can hold"
+CONVERT_AGAIN = "Choose bf16 or f32, or convert the model again: score-convert merge"
 REMEDIES = (
     ("iostream error", "the disk is full, or it cannot be written", "Make room, or give another place with --out"),
     ("imatrix", "it needs an importance matrix for every weight", "Compute one: score-convert imatrix"),
-    ("invalid data", "it holds weights that are no numbers (NaN or infinite)", CONVERT_AGAIN),
+    ("invalid data", NO_NUMBERS, CONVERT_AGAIN),
     ("no tensor type fallback", "its widths do not fill the blocks of that type", "Choose another type"),
-    ("validation failed", "it holds weights that are no numbers (NaN or infinite)", CONVERT_AGAIN),
+    ("validation failed", NO_NUMBERS, CONVERT_AGAIN),
 )
 """What to say where these words are in llama.cpp's message: what is wrong, and what to do."""
 

@@ -61,6 +61,7 @@ def reference_logits(base: Path, adapter: Path | None, sequences: Sequence[Seque
 
 def _load(base: Path, adapter: Path | None) -> Any:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -71,7 +72,7 @@ def _load(base: Path, adapter: Path | None) -> Any:
             base, dtype=torch.float32, attn_implementation="eager", local_files_only=True
         )
         return (_adapt(model, adapter) if adapter else model).eval()
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         what = f"transformers and PEFT cannot load it: {error}"
         raise ModelError(what, str(adapter or base), "Check the folder: score-convert check") from error
 

@@ -216,7 +216,10 @@ def _ids(stated: Any) -> list[int]:
 def _chat_template(folder: Path, settings: Table) -> str | None:
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"cannot be read: {error}", str(path), "Copy it again") from error
     template = settings.get("chat_template")
     if isinstance(template, list):  # several, by name
         named = {entry["name"]: str(entry["template"]) for entry in template}

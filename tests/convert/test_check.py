@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from gguf import GGMLQuantizationType
 from convert.check import Rule, _plain, check
 from convert.cli import main
 from score_local.gguf_check import file_sha256
+from tests.convert.conftest import TinyBase
 from tests.convert.files import write_adapter
 from tests.convert.tiny_gguf import NARROW, write_model
 
@@ -150,3 +153,12 @@ def test_a_quantised_base_is_told(tmp_path: Path, type: GGMLQuantizationType, do
     rules = {rule.name: rule for rule in check(write_adapter(tmp_path / "adapter", pair()), base)}
     assert ("base weights" in rules) is doubt
     assert not any(rule.stops for rule in rules.values())
+
+
+def test_a_configuration_that_llama_cpp_has_not_is_found_before_the_merge(tiny_base: TinyBase, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base("qwen2"), tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    (base / "config.json").write_text(json.dumps(config))
+    rules = {rule.name: rule for rule in check(write_adapter(tmp_path / "adapter", pair()), base, out=tmp_path)}
+    assert rules["configuration"].stops == ("merge",) and "'dynamic'" in rules["configuration"].what

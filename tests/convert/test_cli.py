@@ -67,6 +67,17 @@ def test_a_whole_conversion(base: Path, adapter: Path, tmp_path: Path, capsys: p
     assert "0 FAILED" in out
 
 
+@pytest.mark.parametrize("name", ["refiner-bf16", "refiner-f32"])
+def test_an_adapter_that_is_named_like_a_type_keeps_its_name(
+    name: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "refiner-q8_0.gguf").write_text("precious")
+    assert convert("all", adapter.rename(tmp_path / name), "--base", base, "--to", "q8_0", "--out", "out") == 0
+    assert {path.name for path in Path("out").glob("*.gguf")} == {"refiner-q8_0.gguf", f"{name}-q8_0.gguf"}
+    assert Path("out/refiner-q8_0.gguf").read_text() == "precious" and f"{name}-q8_0" in load_catalog()
+
+
 def test_a_file_that_fails_is_kept_aside_and_not_registered(
     base: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,6 @@ def test_phi3_brings_its_factors_along() -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("llama", {"mlp_bias": True}, "its feed-forward layers have biases"),
     ("smollm3", {"no_rope_layers": [1, 0, 1]}, "its layers without rotary embedding are not every fourth"),
     ("gemma2", {"query_pre_attn_scalar": 224, "head_dim": 16}, "its attention is scaled by another number"),
     ("gemma3", {"layer_types": ["full_attention"] * 3}, "its layers of full attention are not every sixth"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 from convert.base import open_base
 from convert.lora import write_lora
@@ -15,6 +15,7 @@ from convert.merge import merge, merged_sources, to_bfloat16
 from convert.peft_adapter import read_peft
 from score_local.errors import ModelError
 from score_local.gguf_file import read_header
+from tests import gguf_files
 from tests.convert.conftest import TinyBase
 
 pytest.importorskip("torch")
@@ -54,6 +55,32 @@ def test_every_architecture(kind: str, tiny_base: TinyBase, tmp_path: Path) -> N
     assert kl(base, adapter, tmp_path / "base.gguf") > 1e-3, "the adapter must do something, or nothing is shown"
     write_lora(open_base(base), read_peft(adapter), tmp_path / "lora.gguf", "f32")
     assert kl(base, adapter, tmp_path / "base.gguf", tmp_path / "lora.gguf") < 1e-5
+
+
+def test_a_llama_with_biases_everywhere(tiny_base: TinyBase, tmp_path: Path) -> None:
+    base = tiny_base("granite-code")
+    merge(open_base(base), None, tmp_path / "base.gguf", "f32")
+    assert kl(base, None, tmp_path / "base.gguf") < 1e-5
+
+
+TIED_ONCE: list[dict[str, Any]] = [
+    {"modules_to_save": ["embed_tokens"]},
+    {"modules_to_save": ["lm_head"]},
+    {"target_modules": ["embed_tokens", "q_proj"]},
+    {"target_modules": ["lm_head", "q_proj"]},
+]
+
+
+@ABOUT_TIES
+@pytest.mark.parametrize("config", TIED_ONCE, ids=str)
+def test_ends_that_stayed_one_in_training_stay_one(config: dict[str, Any], tiny_base: TinyBase, tmp_path: Path) -> None:
+    base = tiny_base("smollm2")
+    adapter = tiny_adapter(
+        base, tmp_path / "adapter", **{"target_modules": EVERYWHERE, **config}, ensure_weight_tying=True
+    )
+    merge(open_base(base), read_peft(adapter), tmp_path / "merged.gguf", "f32")
+    assert "output.weight" not in read_header(tmp_path / "merged.gguf").tensors
+    assert kl(base, adapter, tmp_path / "merged.gguf") < 1e-5
 
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -118,6 +145,21 @@ def test_a_donor_gives_its_metadata_byte_for_byte(tiny_base: TinyBase, tmp_path:
     merge(open_base(base, donor), None, tmp_path / "out.gguf", "f16")
     before, after = pairs_of(donor), pairs_of(tmp_path / "out.gguf")
     assert {key for key in before | after if before.get(key) != after.get(key)} == {"general.file_type"}
+
+
+def test_a_donor_beside_a_gguf_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"brings its own metadata\. Leave the donor out"):
+        open_base(gguf_files.write_model(tmp_path / "base.gguf"), tmp_path / "donor.gguf")
+
+
+def test_one_of_several_shards_is_refused(tmp_path: Path) -> None:
+    writer = GGUFWriter(str(tmp_path / "shard.gguf"), "llama")
+    writer.add_key_value("split.count", 2, GGUFValueType.UINT16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(ModelError, match=r"is one of 2 shards\. Join them"):
+        open_base(tmp_path / "shard.gguf")
 
 
 def test_a_donor_of_another_model_is_refused(tiny_base: TinyBase, tmp_path: Path) -> None:

@@ -78,6 +78,14 @@ def test_a_target_that_exists_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "out.gguf").read_text() == "precious"
 
 
+def test_a_place_that_can_be_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for target in (tmp_path / "file" / "merged.gguf", tmp_path / ("a" * 250)):
+        with pytest.raises(ModelError, match="cannot be written"), partial.whole_file(target):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_too_small_a_disk_is_seen_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = gguf_base(tmp_path)
     monkeypatch.setattr(partial.shutil, "disk_usage", lambda path: os.terminal_size((0, 0)) and _Usage(free=1000))

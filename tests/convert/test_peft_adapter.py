@@ -85,6 +85,9 @@ def test_what_is_not_known_is_kept_as_strange(tmp_path: Path, name: str) -> None
         ({f"{Q}.lora_A.weight": A}, {}, "has no matching pair"),
         ({f"{Q}.lora_A.weight": A, f"{Q}.lora_B.weight": np.ones((6, 3), np.float32)}, {}, "has no matching pair"),
         (PAIR, {"peft_type": "IA3"}, "peft_type IA3 is not supported"),
+        (PAIR, {"lora_alpha": 0}, "lora_alpha is 0, no positive number"),
+        (PAIR, {"lora_alpha": None}, "lora_alpha is None, no positive number"),
+        ({f"{Q}.lora_A.weight": A.astype(np.int8)}, {}, "holds INT8, no 16 or 32-bit floats"),
     ],
 )
 def test_what_is_no_lora_is_refused(tmp_path: Path, tensors: Any, config: Any, told: str) -> None:

@@ -95,6 +95,14 @@ def test_right_files_pass_everything(tmp_path: Path, base: Path, merged: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base.gguf", "half.gguf", "lora.gguf", "merged.gguf"]
 
 
+def test_the_merged_file_is_not_compared_with_itself_however_it_is_spelled(
+    tmp_path: Path, base: Path, merged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    proof = prove(outputs=[Path("merged.gguf")], base=base, merged=merged)
+    assert finding(proof, "logits", "merged.gguf").passed is None
+
+
 def shuffled(weights: Weights) -> Weights:
     """The rows of keys in another order, as where the rotary order is forgotten."""
     name = "blk.0.attn_k.weight"

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 ARCHITECTURES = ("llama", "mistral", "smollm2", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "smollm3")
-MODEL_TYPES = {"smollm2": "llama", "gemma3": "gemma3_text"}
+MODEL_TYPES = {"smollm2": "llama", "granite-code": "llama", "gemma3": "gemma3_text"}
 SENTENCEPIECE = ("mistral", "gemma2", "gemma3", "phi3")
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -35,6 +35,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gemma2": {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 16, "final_logit_softcapping": 30.0},
     "gemma3": {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 16, "num_hidden_layers": 7},
     "qwen3": {"head_dim": 16},
+    "granite-code": {"mlp_bias": True, "attention_bias": True},
     "smollm3": {"num_hidden_layers": 5, "no_rope_layer_interval": 4, "pad_token_id": None},
     "phi3": {"original_max_position_embeddings": 256, "pad_token_id": None},
     "mistral": {"sliding_window": None, "head_dim": 16},
