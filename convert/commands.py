@@ -173,11 +173,11 @@ def _merge_as(base: Base, adapter: Adapter, target: Path, type: str) -> None:
 
 def _make(base: Base, adapter: Adapter, stem: Path, types: list[str], **how: Any) -> list[Path]:
     """Merges into `<stem>-f16.gguf`, and quantises that into `<stem>-<type>.gguf`; all the files."""
-    exact, *others = (stem.with_name(f"{stem.name}-{type}.gguf") for type in dict.fromkeys(["f16", *types]))
-    _merge_as(base, adapter, exact, "f16")
-    for type, target in zip(dict.fromkeys(type for type in types if type != "f16"), others, strict=True):
-        _quantize(exact, target, type, **how)
-    return [exact, *others]
+    made = {type: stem.with_name(f"{stem.name}-{type}.gguf") for type in ("f16", *types)}
+    _merge_as(base, adapter, made["f16"], "f16")
+    for type in (type for type in types if type != "f16"):
+        _quantize(made["f16"], made[type], type, **how)
+    return [*made.values()]
 
 
 def _shapes(base: Base, adapter: Adapter) -> dict[str, tuple[int, ...]]:

@@ -101,7 +101,7 @@ def _write_plots(out: Path, report: Report) -> bool:
 
 
 def _report(out: Path) -> Path:
-    """Where the report lies, beside the calibration; never where a user's own file of that name may be."""
+    """Where the report lies, beside the calibration: a user may have a file of its name in JSON."""
     return out.with_name(f"{out.stem}-report.json")
 
 
