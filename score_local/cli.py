@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from score_local import __version__
 from score_local.commands.talk import drop, talking
 from score_local.errors import UserError
-from score_local.flags import natural, positive, probability
+from score_local.flags import add_selection, natural, positive, probability
 
 EPILOG = """examples:
   score-local solve "A box holds 12 eggs. How many eggs do 7 boxes hold?"
@@ -124,7 +124,7 @@ def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--accept-changes", action="store_true", help="resume although model, prompts or policy changed"
     )
     command.add_argument("--output", metavar="FILE", help="answers, a row a problem: .jsonl or .csv, - for stdout")
-    command.add_argument("--limit", type=positive, metavar="N", help="only the first N problems")
+    add_selection(command)
     _add_engine(command, parallel=16)
     _add_policy(command)
 

@@ -1,4 +1,4 @@
-"""Values of flags that several commands take, for `type=` of argparse."""
+"""Flags that several commands take, and values of flags, for `type=` of argparse."""
 
 from __future__ import annotations
 
@@ -28,3 +28,11 @@ def probability(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
+
+
+def add_selection(command: argparse.ArgumentParser, what: str = "problems") -> None:
+    """The flags that `problem.selected` is given."""
+    command.add_argument("--limit", type=positive, metavar="N", help=f"only the first N {what}")
+    command.add_argument(
+        "--shuffle", type=natural, metavar="SEED", help="in an order drawn with SEED: --limit takes a random sample"
+    )

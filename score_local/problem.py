@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -21,3 +23,18 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer: str | None = None
     choices: tuple[str, ...] = ()
     kind: AnswerKind = "number"
+
+
+def selected(problems: Sequence[Problem], limit: int | None = None, shuffle: int | None = None) -> tuple[Problem, ...]:
+    """The first `limit` of them (None: all), in an order drawn with the seed `shuffle` (None: as they are).
+
+    The order is that of a hash of seed and question, so it hangs on neither ids nor the file's order, and a larger
+    sample of one seed holds the smaller ones.
+    """
+    if shuffle is not None:
+        problems = sorted(problems, key=lambda problem: _place(problem.question, shuffle))
+    return tuple(problems[:limit])
+
+
+def _place(question: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\n{question}".encode()).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from score_local.flags import natural, positive
+from score_local.flags import add_selection, natural, positive
 
 STAGES = ("sample", "label", "pair", "critique", "rules", "prompt", "program", "export")
 ENGINES = ("llama", "transformers", "openai")
@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, metavar="DIR", help="the collection's folder")
     command.add_argument("--resume", action="store_true", help="go on where it stopped; begins it if there is none")
     command.add_argument("--stage", choices=STAGES, help="only this stage (default: all, in this order)")
-    command.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
+    add_selection(command, "questions")
     _add_settings(command.add_argument_group("what is collected"))
     _add_engine(command.add_argument_group("model and engine"))
 

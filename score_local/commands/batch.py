@@ -18,7 +18,7 @@ from score_local.engine.protocol import Engine
 from score_local.errors import InputError
 from score_local.evaluate import tables
 from score_local.helpers import Helpers
-from score_local.problem import Problem
+from score_local.problem import Problem, selected
 from score_local.problem_files import ProblemFile, read_problems
 from score_local.runs import Run, start_run
 from score_local.schedule import Scheduler
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         answer_files.check_writable(options.output, folder, options.file)
     file = read_problems(options.file)
     _tell_faults(file.faults)
-    problems = file.problems[: options.limit]
+    problems = selected(file.problems, options.limit, options.shuffle)
     setting = setup.setting_of(options)
     with start_run(folder, setting.manifest, resume=options.resume, accept_changes=options.accept_changes) as run_:
         todo = run_.todo(problems)

@@ -23,7 +23,7 @@ from score_local.commands.progress import PLAIN_INTERVAL
 from score_local.engine.protocol import Engine
 from score_local.errors import InputError, RunError
 from score_local.helpers import NO_HELPERS, Helpers
-from score_local.problem import Problem
+from score_local.problem import Problem, selected
 from score_local.problem_files import read_problems
 from score_local.sandbox.pool import Sandbox
 from score_local.schedule import Scheduler
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     file = read_problems(options.questions)
     for fault in file.faults:
         print(f"score-local: {fault}", file=sys.stderr)
-    problems = file.problems[: options.limit]
+    problems = selected(file.problems, options.limit, options.shuffle)
     _tell_without_gold(problems, options.questions)
     source, open_engine = collect_engine.source_of(options)
     with open_collection(Path(options.out), manifest_of(source, settings), resume=options.resume) as collection:

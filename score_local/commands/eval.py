@@ -24,7 +24,7 @@ from score_local.evaluate.calibration_rows import FitOn, question_hash, to_repor
 from score_local.evaluate.datasets import located, read_dataset
 from score_local.evaluate.policy_sets import policies_of, shipped
 from score_local.evaluate.report import PolicyRun, read_report, report_of, summary_of
-from score_local.problem import Problem
+from score_local.problem import Problem, selected
 from score_local.runs import write_run
 from score_local.trace import Trace
 
@@ -109,19 +109,19 @@ def _names(flag: str | None) -> list[str]:
     return names
 
 
-def _problems(options: argparse.Namespace) -> tuple[list[Problem], int]:
+def _problems(options: argparse.Namespace) -> tuple[Sequence[Problem], int]:
     """The problems that have a gold answer (of the others nothing can be said), and how many lines could not be read.
     Raises InputError."""
     file = read_dataset(located(options.dataset, pull=options.pull))
     for fault in file.faults:
         print(f"score-local: {fault}", file=sys.stderr)
-    found = [problem for problem in file.problems if problem.answer is not None][: options.limit]
+    gold = [problem for problem in file.problems if problem.answer is not None]
+    found = selected(gold, options.limit, options.shuffle)
     if not found:
         raise InputError(
             "no problem has a gold answer", options.dataset, 'Add one to each: {"question": ..., "answer": ...}'
         )
-    without = sum(problem.answer is None for problem in file.problems)
-    if without:
+    if without := len(file.problems) - len(gold):
         print(f"score-local: {without} problems without a gold answer are left out", file=sys.stderr)
     return found, len(file.faults)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from score_local.flags import natural, positive
+from score_local.flags import add_selection, natural, positive
 
 ON_HUB = ("gsm8k", "math", "svamp", "mawps", "commonsense_qa", "riddle_sense", "qasc")
 FIT_ON = ("half", "other-half")
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="policy files (.toml) and names, as majority-* (default: all that are shipped)",
     )
-    command.add_argument("--limit", type=positive, metavar="N", help="only the first N problems")
+    add_selection(command)
     command.add_argument(
         "--fit-on",
         choices=FIT_ON,

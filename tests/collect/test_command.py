@@ -19,7 +19,8 @@ from score_local.commands import collect, collect_engine
 from score_local.engine.protocol import Generate, Message, Request
 from score_local.engine.scripted import Script, ScriptedEngine
 from score_local.errors import EngineError, InputError, PolicyError, RunError, TooLong
-from score_local.problem import Problem
+from score_local.problem import Problem, selected
+from score_local.problem_files import read_problems
 from score_local.verifiers.program import PREFIX
 from tests.collect import scripted
 from tests.collect.scripted import options, question
@@ -231,6 +232,12 @@ def test_questions_may_be_added(engines: Engines) -> None:
     assert funnel()["questions"] == 1
     run(*COLLECT, "--resume")
     assert funnel()["questions"] == 4 and funnel()["samples"] == 12
+
+
+def test_questions_may_be_a_random_sample(engines: Engines) -> None:
+    run(*COLLECT, "--limit", "2", "--shuffle", "3")
+    drawn = selected(read_problems("questions.jsonl").problems, 2, shuffle=3)
+    assert {row["problem"] for row in rows("samples.jsonl")} == {problem.id for problem in drawn}
 
 
 def test_a_changed_question_is_refused(engines: Engines) -> None:

@@ -19,6 +19,8 @@ from score_local.commands import setup
 from score_local.engine.protocol import Request, Score
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import EngineError, ModelError
+from score_local.problem import selected
+from score_local.problem_files import read_problems
 from score_local.trace import Attempt, Candidate, Round, Signal, Trace
 
 Script = Callable[[Request], "str | tuple[float, ...] | EngineError"]
@@ -99,6 +101,13 @@ def test_output_to_stdout_is_data_only(capsys: pytest.CaptureFixture[str]) -> No
     assert run(*BATCH, "--output", "-") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["id"] for row in rows] == ["right", "wrong", "open"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_sample_of_a_file(seed: int, engine: list[ScriptedEngine]) -> None:
+    assert run(*BATCH, "--limit", "2", "--shuffle", str(seed)) == 0
+    drawn = selected(read_problems("problems.jsonl").problems, 2, seed)
+    assert {problem_turn(r).splitlines()[0] for r in engine[0].requests} == {p.question for p in drawn}
 
 
 def test_resume_does_only_what_is_left(engine: list[ScriptedEngine]) -> None:

@@ -22,6 +22,8 @@ from score_local.commands import setup
 from score_local.engine.scripted import ScriptedEngine
 from score_local.errors import EngineError, RunError
 from score_local.policy import Policy
+from score_local.problem import selected
+from score_local.problem_files import read_problems
 from score_local.runs import read_traces
 from tests.evaluate.arithmetic_engine import engine, write_problems
 
@@ -59,6 +61,14 @@ def test_policies_share_what_they_ask(opened: list[ScriptedEngine]) -> None:
     assert phases.count("solve") == 40 and phases.count("sample") == 80 and phases.count("verify") == 40
     assert right("refine-oracle") > right("solve") > 0
     assert sorted(path.name for path in Path("out/runs").iterdir()) == sorted(PLAIN.split(","))
+
+
+def test_a_random_sample_is_reported_on(opened: list[ScriptedEngine]) -> None:
+    drawn = selected(read_problems("sums.jsonl").problems, 20, shuffle=7)
+    assert run("sums.jsonl", "--out", "out", "--limit", "20", "--shuffle", "7", "--policies", "solve") == 0
+    assert {trace.id for trace in read_traces(Path("out/runs/solve"))} == {problem.id for problem in drawn}
+    assert run("sums.jsonl", "--out", "out", "--limit", "21", "--shuffle", "7", "--policies", "solve", "--resume") == 0
+    assert len(opened[1].requests) == 1, "a larger sample of one seed holds the smaller one"
 
 
 def test_everything_is_computed_again_without_the_model(opened: list[ScriptedEngine]) -> None:
