@@ -28,8 +28,17 @@ from score_local.problem_records import problem_from
 _ANNOTATION = re.compile(r"<<.*?>>")  # GSM8K's, for a calculator: "48/2 = <<48/2=24>>24"
 _STEP = re.compile(r"<<(?P<terms>[^<=>]+)=(?P<value>[^<=>]+)>>\s*[$\d.,/]*\s*(?P<of>[A-Za-z]+)?")
 _PLAIN = re.compile(r"[\d.+\-*/() ]+")  # what Python computes as it is written
+_NAMED = re.compile(r"[a-z]+_\d+")  # a variable whose name ends in digits
 _TERM = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _ANSWER = re.compile(r"^####.*", re.MULTILINE)
+_WORD = re.compile(r"[a-z]+")
+_ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety hundred"
+_SPELLED = {word: Fraction(n) for n, word in enumerate(f"{_ONES} eighteen nineteen".split(), 1)} | {
+    word: Fraction(10 * n) for n, word in enumerate(_TENS.split(), 1)
+}
+# What needs no saying: parts, days of the week, dozens, units of time, percent.
+_COMMON = frozenset(map(Fraction, (1, 2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000)))
 
 
 class Worked(NamedTuple):
@@ -58,9 +67,18 @@ def worked_in(line: bytes) -> Worked | None:
 
 def solution_of(worked: Worked) -> str:
     """The rationale as the solver is asked to write: numbered steps, then the answer in a box."""
-    text = _ANSWER.sub("", _ANNOTATION.sub("", worked.rationale))
-    steps = numbered([one_line(step) for step in text.splitlines() if step.strip()])
+    steps = numbered([one_line(_ANNOTATION.sub("", step)) for step in steps_of(worked)])
     return f"{steps}\n\\boxed{{{worked.problem.answer}}}"
+
+
+def steps_of(worked: Worked) -> list[str]:
+    """The lines of the rationale, without that of the answer."""
+    return [line.strip() for line in _ANSWER.sub("", worked.rationale).splitlines() if line.strip()]
+
+
+def calculations_in(worked: Worked) -> int:
+    """How many the rationale is annotated with."""
+    return len(_STEP.findall(worked.rationale))
 
 
 def solver_example(worked: Worked) -> Example | None:
@@ -92,20 +110,37 @@ def calculated_example(worked: Worked) -> Example | None:
 
 def program_of(worked: Worked) -> str | None:
     """The body of a function that computes what the rationale's annotations compute, a variable a step, called by what
-    it counts. None where one does not hold or cannot be computed, or the last is not the answer."""
+    it counts. None where one does not hold or cannot be computed, where it takes a number that the question does not
+    give (a rationale may compute in words), or the last is not the answer."""
     names, lines, value = dict[Fraction, str](), list[str](), ""
-    given = {Fraction(number) for number in _TERM.findall(worked.problem.question.replace(",", ""))}
+    given = _numbers(worked.problem.question)
+    known = given | _implied(worked.problem.question)
     for step in _STEP.finditer(worked.rationale):
         terms, value = step["terms"].replace(",", ""), step["value"].replace(",", "")
         name, amount = _name(step["of"], names.values()), answers.parse_number(value)
-        computed = _computed(terms, {number: known for number, known in names.items() if number not in given})
+        computed = _computed(terms, {number: name for number, name in names.items() if number not in given})
         if amount is None or computed is None or arithmetic_step(f"{terms} = {value}") is not None:
+            return None
+        if not _numbers(_NAMED.sub("", computed)) <= known:
             return None
         lines.append(f"    {name} = {computed}")
         names[amount] = name
     if answers.is_right(_read(f"\\boxed{{{value}}}", worked.problem), worked.problem.answer, "number") is not True:
         return None
     return "\n".join([*lines, f"    return {name}"])
+
+
+def _numbers(text: str) -> set[Fraction]:
+    return {Fraction(number) for number in _TERM.findall(text.replace(",", ""))}
+
+
+def _implied(question: str) -> set[Fraction]:
+    """The numbers that follow from a question without being in it as digits: spelled, common ones, and with each its
+    percentage, what is left of a whole by that or comes on top, and its part."""
+    spelled = {_SPELLED[word] for word in _WORD.findall(question.lower()) if word in _SPELLED}
+    numbers = _numbers(question) | spelled | _COMMON
+    percent = {number / 100 for number in numbers}
+    return numbers | percent | {1 - p for p in percent} | {1 + p for p in percent} | {1 / n for n in numbers if n}
 
 
 def _computed(terms: str, known: Mapping[Fraction, str]) -> str | None:

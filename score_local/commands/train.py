@@ -43,7 +43,7 @@ def _train(options: argparse.Namespace, recipe: Recipe, folder: Any) -> bool:
     memory.require_optimiser()
     memory.use_threads(options.threads)
     trained_before = folder.finished
-    examples = data.read_data(list(map(Path, options.data)), options.role, recipe.limit)
+    examples = data.read_data(list(map(Path, options.data)), options.role, recipe.limit, recipe.calculations)
     found = base.open_base(options.base, fetch=options.fetch, say=_say)
     job = session.prepare(options.role, examples, found, recipe)
     with interrupts(lambda: None, _give_up) as seen, view_of(job.task.name) as view:

@@ -11,8 +11,9 @@ import msgspec
 
 from score_local import prompts
 from score_local.collect.export import CARD, FOLDER, Dataset
-from score_local.collect.rationales import Worked, calculated_example, solver_example, worked_in
+from score_local.collect.rationales import Worked, calculated_example, calculations_in, solver_example, worked_in
 from score_local.collect.records import Example, Turn
+from score_local.collect.shorter import shorter
 from score_local.errors import InputError
 from score_local.roles import TO_THE_QUESTION, Role
 
@@ -33,14 +34,14 @@ class TrainingData(msgspec.Struct, frozen=True):
     dev: list[Example]
 
 
-def read_data(paths: Sequence[Path], role: Role, limit: int = 0) -> TrainingData:
+def read_data(paths: Sequence[Path], role: Role, limit: int = 0, calculations: int = 0) -> TrainingData:
     """Reads JSONL files of examples (or of problems with a rationale), dataset folders, or collections that hold one;
-    `limit` training examples (0: all). Raises InputError."""
+    `limit` and `calculations` are a recipe's. Raises InputError."""
     digest, rows = hashlib.sha256(), dict[Key, Example]()
     for path in paths:
         content = _content(path, role)
         digest.update(content)
-        rows |= {_key(row): row for row in _examples(content, str(path), role)}
+        rows |= {_key(row): row for row in _examples(content, str(path), role, calculations)}
     splits = {split: [row for row in rows.values() if row.split == split] for split in ("train", "dev")}
     where = ", ".join(map(str, paths))
     for split, found in splits.items():
@@ -74,9 +75,9 @@ def _content(path: Path, role: Role) -> bytes:
     return content
 
 
-def _examples(content: bytes, where: str, role: Role) -> list[Example]:
-    read = (_decode(line, f"{where}:{number}", role) for number, line in enumerate(content.splitlines(), 1))
-    return [example for example in read if example]
+def _examples(content: bytes, where: str, role: Role, calculations: int) -> list[Example]:
+    lines = enumerate(content.splitlines(), 1)
+    return [example for n, line in lines for example in _read(line, f"{where}:{n}", role, calculations)]
 
 
 def _require_apart(train: Sequence[Example], dev: Sequence[Example], where: str) -> None:
@@ -115,15 +116,24 @@ def _require_whole(file: Path, sha256: str) -> None:
         raise InputError(f"is not the file that {CARD} tells of", str(file), EXPORT)
 
 
-def _decode(line: bytes, where: str, role: Role) -> Example | None:
-    """None for a rationale that had better not be learnt from."""
-    taught = OF_RATIONALES.get(role)
+def _read(line: bytes, where: str, role: Role, calculations: int) -> list[Example]:
+    """The example of a line, or what its rationale teaches."""
     try:
-        worked = worked_in(line) if taught else None
+        worked = worked_in(line) if role in OF_RATIONALES else None
     except InputError as error:
         raise InputError(error.what, where, error.next) from error
-    if worked and taught:
-        return taught(worked)
+    return _lessons(worked, role, calculations) if worked else [_decode(line, where, role)]
+
+
+def _lessons(worked: Worked, role: Role, calculations: int) -> list[Example]:
+    """Without what had better not be learnt."""
+    asked = [worked]
+    if calculations:
+        asked = [one for one in (worked, *shorter(worked, calculations)) if calculations_in(one) <= calculations]
+    return [example for one in asked if (example := OF_RATIONALES[role](one))]
+
+
+def _decode(line: bytes, where: str, role: Role) -> Example:
     try:
         example = msgspec.json.decode(line, type=Example)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -73,12 +73,14 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`context`: tokens of the longest sample allowed; `limit`: only so many training examples (0: all); a checkpoint
-    is written every `save_every` steps."""
+    """`context`: tokens of the longest sample allowed; `limit`: only so many training examples (0: all); of
+    rationales, those with at most `calculations`, and shorter questions made of such that have one more (0: all, as
+    they are); a checkpoint is written every `save_every` steps."""
 
     seed: Count = 0
     context: Positive = 2048
     limit: Count = 0
+    calculations: Count = 0
     save_every: Positive = 10
     adapter: AdapterSettings = AdapterSettings()
     optimiser: Optimiser = Optimiser()

@@ -186,6 +186,11 @@ CALCULATIONS = [
         ["amount_2 = amount - 7"],
     ),
     ("10 at 3.", "(10+2)*3=<<(10+2)*3=36>>36 in all", "36", ["amount = (10 + 2) * 3"]),
+    ("Ten for fifty, and half of it.", "50*10=<<50*10=500>>500, 500*.5=<<500*.5=250>>250", "250", ["amount = 50 * 10"]),
+    ("40 less 15%.", "40*.85=<<40*.85=34>>34", "34", ["amount = 40 * 0.85"]),
+    ("6 dozen and a week.", "6*12=<<6*12=72>>72, 72+7=<<72+7=79>>79", "79", ["amount = 6 * 12"]),
+    ("18, twice the other.", "The other is 18/2 = 9. 18+9=<<18+9=27>>27", "27", None),
+    ("It says x = 465.", "x = 930 / 2. So x=<<930/2=465>>465", "465", None),
     ("No numbers.", "It is 5.\n#### 5", "5", None),
     ("A slip.", "3+4=<<3+4=8>>8", "8", None),
     ("Not the end.", "3+4=<<3+4=7>>7, and one more", "8", None),
@@ -216,6 +221,23 @@ def test_a_programmer_learns_from_a_file_of_rationales(tmp_path: Path) -> None:
         "```python\ndef solution():\n    clips = 48 / 2\n    amount = clips * 2\n    return amount\n```"
     )
     assert first.messages[-1].content.startswith(WORKED["question"]) and first.meta["value"] == "48"
+
+
+ROOMS = {
+    "question": "A house has 20 rooms. Each room has 5 lamps. The hall has 11 more lamps. How many are in {name}?",
+    "rationale": "The rooms have 20*5 = <<20*5=100>>100 lamps.\nThere are 100+11 = <<100+11=111>>111 lamps.\n#### 111",
+    "answer": "111",
+}
+
+
+@pytest.mark.parametrize("role", ["solver", "programmer"])
+@pytest.mark.parametrize(("calculations", "each"), [(0, 1), (1, 1), (2, 2), (3, 2)])
+def test_shorter_questions_are_made_of_longer_ones(calculations: int, each: int, role: Role, tmp_path: Path) -> None:
+    rows = [ROOMS | {"id": f"g{n}", "question": ROOMS["question"].format(name=f"house {n}")} for n in range(60)]
+    data = read_data([worked_file(tmp_path / "train.jsonl", *rows)], role, calculations=calculations)
+    assert len(data.train) + len(data.dev) == 60 * each and len(data.dev) > 0
+    stated = [row for row in data.train if "The rooms have 100 lamps. The hall" in row.messages[-1].content]
+    assert bool(stated) == (calculations > 0) and all("100" in row.target for row in stated)
 
 
 def test_only_who_replies_to_the_question_learns_from_rationales(tmp_path: Path) -> None:
