@@ -59,7 +59,7 @@ def test_the_wheel_carries_its_data(installed: Path) -> None:
 
     found = json.loads(run(installed, "-c", PROBE))
     assert all(Path(where).is_relative_to(installed) for where in found["where"])
-    assert found["prompts"] == prompts.fingerprint() and found["problems"] == 12
+    assert found["prompts"] == prompts.fingerprint() and found["problems"] == 40
     assert found["asks"] == conversations.fingerprint()
     assert found["policies"] == len(list((ROOT / "score_local/evaluate/policies").glob("*.toml"))) > 15
     assert found["models"] == sorted(catalog.load_catalog())
