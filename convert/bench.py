@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import shutil
 import sys
@@ -22,6 +23,7 @@ from score_local.errors import ModelError
 
 LIMIT = 1.5e9  # bytes of memory
 SHARE = 0.5  # of the disk's copy speed
+SPARE = 500_000_000  # bytes, for the adapter
 HIDDEN, INNER, HEADS, HEADS_KV, VOCABULARY, RANK = 3584, 18944, 28, 4, 152064, 16
 """Qwen2.5-7B's shape."""
 
@@ -30,12 +32,15 @@ def run(folder: Path | None, layers: int) -> int:
     """Prints the figures; 0 where both targets are reached, else 1. Raises ModelError."""
     if folder is not None and not folder.is_dir():
         raise ModelError("no such folder", str(folder), "Make it, or give another place with --dir")
+    size = 2 * sum(math.prod(shape) for shape in shapes(layers).values())
     with tempfile.TemporaryDirectory(prefix="score-convert-bench-", dir=folder) as scratch:
+        needed = 2 * size + SPARE  # a copy or a merged file beside the model
+        free = shutil.disk_usage(scratch).free
+        if free < needed:
+            what = f"needs {needed:,} bytes, and {free:,} are free"
+            raise ModelError(what, scratch, "Give another place with --dir, or fewer --layers")
         base, adapter = write_model(Path(scratch) / "base", layers), write_adapter(Path(scratch) / "adapter", layers)
         weights = base / "model.safetensors"
-        size = weights.stat().st_size
-        if shutil.disk_usage(scratch).free < 2 * size:
-            raise ModelError(f"{2 * size:,} bytes are not free", scratch, "Give another place with --dir")
         copies, merges, peak = list[float](), list[float](), 0.0
         for _ in range(3):
             copies.append(_copied(weights))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from score_local import __version__
 from score_local.errors import EngineError, UserError
 from score_local.flags import positive
+from score_local.talk import exit_code_of
 
 EPILOG = """a whole conversion:
   score-convert check adapters/refiner --base Qwen2.5-0.5B-Instruct
@@ -33,6 +33,10 @@ BASE is a Hugging Face folder, a GGUF, a name of `score-local models list`, or a
 
 def main(arguments: Sequence[str] | None = None, prog: str = "score-convert") -> int:
     """Runs one command; its exit code: 0 done, 1 a check or a proof failed, 2 a mistake to mend, 130 interrupted."""
+    return exit_code_of(lambda: _run(arguments, prog))
+
+
+def _run(arguments: Sequence[str] | None, prog: str) -> int:
     parser = build_parser(prog)
     options = parser.parse_args(arguments)
     if not hasattr(options, "command"):
@@ -48,9 +52,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "score-convert") ->
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; nothing half-written was kept", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from score_local import __version__
-from score_local.commands.talk import drop, talking
 from score_local.errors import UserError
 from score_local.flags import add_selection, natural, positive, probability
+from score_local.talk import exit_code_of
 
 EPILOG = """examples:
   score-local solve "A box holds 12 eggs. How many eggs do 7 boxes hold?"
@@ -26,14 +26,7 @@ OWN_FLAGS = ("-h", "--help", "--version")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; its exit code: 0 done, 1 some problems failed, 2 a mistake to mend, 130 interrupted."""
-    code = 0
-    with talking():
-        try:
-            code = _run(sys.argv[1:] if arguments is None else arguments)
-            print(end="", flush=True)
-        except BrokenPipeError:  # whoever read our stdout has gone, as `| head` does
-            drop(sys.stdout)
-    return code
+    return exit_code_of(lambda: _run(sys.argv[1:] if arguments is None else arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:

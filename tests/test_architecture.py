@@ -15,6 +15,7 @@ LAYERS = [
     ("score_local.errors", 0),
     ("score_local.append_only", 1),
     ("score_local.flags", 1),
+    ("score_local.talk", 1),
     ("score_local.openmp", 1),
     ("score_local.engine.protocol", 1),
     ("score_local.problem", 1),

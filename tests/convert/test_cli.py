@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from convert import commands, logit_findings, proof
+from convert import bench, commands, logit_findings, proof
 from convert.cli import main
 from convert.imatrix import ImportanceMatrix, write_imatrix
 from score_local.catalog import load_catalog
@@ -238,3 +241,20 @@ def test_the_types_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     listed = capsys.readouterr().out
     assert "q4_k_m" in listed and "needs an importance matrix" in listed
     assert convert("quantize", "--to", "q8_0") == 2
+
+
+def test_a_bench_without_room_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "write_model", lambda *_: pytest.fail("the model was written"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000_000))
+    with pytest.raises(ModelError, match=r"needs [\d,]+ bytes, and 2,000,000,000 are free"):
+        bench.run(tmp_path, layers=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stderr_that_nobody_reads_changes_no_exit_code() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import sys; from convert.cli import main; sys.exit(main())", "check", "nowhere"]
+    done = subprocess.run([*command, "--base", "nowhere"], check=False, stderr=writing, stdout=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (2, b"")

@@ -1,12 +1,25 @@
-"""What a command says on stderr: it is talk, and no work ends because nobody listens any more."""
+"""What a command says: stderr is talk, and no work ends because nobody listens to that; stdout is data, and what
+nobody reads need not be written."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """What `command` returns; 0 where whoever read its stdout has gone, as `| head` does."""
+    code = 0
+    with talking():
+        try:
+            code = command()
+            print(end="", flush=True)
+        except BrokenPipeError:
+            drop(sys.stdout)
+    return code
 
 
 @contextmanager
