@@ -27,7 +27,7 @@ from score_local.trace import Candidate, Method, Round, Trace
 from score_local.verifiers.calibration import NOTHING_KNOWN, Trust
 from score_local.verifiers.case import Case
 from score_local.verifiers.draws import draw, drawn
-from score_local.verifiers.program import stated_answers
+from score_local.verifiers.program import stated_answers, write_programs
 
 UNKNOWN_WEIGHT = 0.5  # of a sample that no verifier has an opinion of
 LEAST_TOKENS = 32  # a budget with less left draws nothing more: no solution is that short
@@ -105,8 +105,21 @@ def _refined(case: Case) -> Steps[tuple[Round, list[Candidate]]]:
     if refined:
         candidates.append(Candidate("refinement", refined.attempt.answer, vote.refinement))
     if vote.program:
-        candidates += [Candidate("program", answer, vote.program) for answer in stated_answers(case)]
+        candidates += yield from _programs(case)
     return round_, candidates + _samples(case, 0, len(case.shared.samples))
+
+
+def _programs(case: Case) -> Steps[list[Candidate]]:
+    """The programs' votes. Those that the verdict did without are written now: nothing is compared with a solution that
+    holds no answer, and a calibration may be certain before it asks. The first candidate bears their cost."""
+    spent = Usage()
+    if "program" in case.policy.verify.verifiers:
+        spent = yield from write_programs(case)
+    weight = case.policy.vote.program
+    found = [Candidate("program", answer, weight) for answer in stated_answers(case)]
+    if spent.generated and not found:
+        found = [Candidate("program", None, 0.0)]
+    return [msgspec.structs.replace(one, usage=spent if one is found[0] else Usage()) for one in found]
 
 
 def _unrefined(case: Case) -> Case:

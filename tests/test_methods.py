@@ -9,11 +9,11 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from score_local import votes
+from score_local import loop, votes
 from score_local.engine.judge import ToJudge
 from score_local.engine.protocol import Completion, Generate, Request, Score, Scores, Usage
 from score_local.engine.scripted import ScriptedEngine
-from score_local.engine.steps import Answer, Ask
+from score_local.engine.steps import Answer, Ask, Steps
 from score_local.errors import EngineDied, EngineError
 from score_local.evaluate.policy_sets import NamedPolicy, policies_of
 from score_local.helpers import Helpers
@@ -24,7 +24,8 @@ from score_local.problem import Problem
 from score_local.sandbox.pool import Sandbox
 from score_local.sandbox.protocol import Ran, RunProgram
 from score_local.schedule import Scheduler
-from score_local.trace import Method, Trace
+from score_local.trace import Method, Signal, Trace
+from score_local.verifiers.case import Case
 
 PROBLEM = Problem("p", "What is 2 + 2?", "4")
 CHOICE = Problem("c", "Which is a fruit?", "B", ("a stone", "an apple"), "choice")
@@ -75,11 +76,11 @@ class Model:
 
 
 def run(model: Model, policy_: Policy, problem: Problem = PROBLEM) -> Trace:
-    loop = attempt(problem, policy_)
+    steps = attempt(problem, policy_)
     try:
-        asked = next(loop)
+        asked = next(steps)
         while True:
-            asked = loop.send(tuple(model.reply(request) for request in asked))
+            asked = steps.send(tuple(model.reply(request) for request in asked))
     except StopIteration as end:
         trace: Trace = end.value
         assert trace.status == "failed" or trace.usage.generated == model.generated, "every token is counted, and once"
@@ -230,6 +231,39 @@ def test_programs_may_vote_without_samples() -> None:
     model = Model("5", program="4")
     trace = run(model, policy("refine-then-vote", "program", when="never", samples=0, program=2))
     assert (trace.answer, model.count("sample"), trace.usage.generated) == ("4", 0, 20)
+
+
+@pytest.mark.parametrize("method", ["refine-then-vote", "budget"])
+@pytest.mark.parametrize(("program", "answer"), [("4", "4"), ("[]", None)])
+def test_programs_vote_in_place_of_a_solution_without_an_answer(
+    program: str, answer: str | None, method: Method
+) -> None:
+    """The verifier compares with an answer, and has none written: they are written for the vote, and counted once."""
+    model = Model("", program=program)
+    trace = run(model, policy(method, "program", when="never", samples=0))
+    assert (trace.initial_answer, trace.answer, model.count("verify")) == (None, answer, 1)
+    assert [c.source for c in trace.candidates] == ["initial", "program"] and trace.p_incorrect is None
+
+
+@pytest.mark.parametrize(("p_incorrect", "answer", "written"), [(0.99, "4", 1), (0.01, "5", 0)])
+def test_programs_that_a_certain_verdict_did_without_vote_behind_its_open_gate(
+    p_incorrect: float, answer: str, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def certain(case: Case) -> Steps[tuple[float | None, tuple[Signal, ...]]]:
+        yield from ()
+        return p_incorrect, ()
+
+    monkeypatch.setattr(loop, "doubt", certain)
+    model = Model("5", program="4")
+    trace = run(model, policy("refine-then-vote", "program", when="never", samples=0, program=2))
+    assert (trace.answer, model.count("verify")) == (answer, written)
+
+
+def test_no_program_is_written_that_nothing_asks_for_or_that_cannot_compute() -> None:
+    for asked, problem in (("self", PROBLEM), ("program", CHOICE)):
+        model = Model("")
+        run(model, policy("refine-then-vote", asked, when="never", samples=0), problem)
+        assert not [one for one in model.asked if isinstance(one, RunProgram)]
 
 
 def test_a_vote_can_be_decided_again_with_another_threshold() -> None:

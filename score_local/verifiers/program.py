@@ -78,6 +78,13 @@ def program_request(problem: Problem, sampling: Sampling, adapter: str | None, p
     return Generate(program_messages(problem), adapter=adapter, phase=phase, sampling=sampling, prefix=PREFIX)
 
 
+def write_programs(case: Case) -> Steps[Usage]:
+    """Has the programs that the policy asks for written and run where they are missing; what the writing cost."""
+    if not computable(case.problem):
+        return Usage()
+    return (yield from _write(case, case.policy.verify.programs + 1))
+
+
 def stated_answers(case: Case, count: int | None = None) -> list[str]:
     """The answers of those of the first `count` programs (None: of all) that were written and ran to one."""
     values = [ran.value for ran in case.shared.programs[:count]]
